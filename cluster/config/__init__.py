@@ -1,0 +1,27 @@
+"""The config models of `run.yaml`. Imports neither torch nor ray."""
+
+from cluster.config.base import Config
+from cluster.config.data import Columns, DataConfig
+from cluster.config.model import ModelConfig, Pretrained, Scratch
+from cluster.config.resources import ClusterConfig
+from cluster.config.run import RunConfig
+from cluster.config.serve import EvaluateConfig, ServeConfig
+from cluster.config.train import Classification, FullWeights, Lora, SupervisedFineTuning, TrainConfig
+
+__all__ = [
+    "Classification",
+    "ClusterConfig",
+    "Columns",
+    "Config",
+    "DataConfig",
+    "EvaluateConfig",
+    "FullWeights",
+    "Lora",
+    "ModelConfig",
+    "Pretrained",
+    "RunConfig",
+    "Scratch",
+    "ServeConfig",
+    "SupervisedFineTuning",
+    "TrainConfig",
+]

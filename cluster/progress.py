@@ -1,0 +1,137 @@
+"""What a run says of itself while it runs: a mailbox that workers write to, a metrics file, one line on the terminal."""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TextIO
+
+if TYPE_CHECKING:
+    import ray
+
+    from cluster.storage import Storage
+
+Row = dict[str, Any]
+POLL_S = 0.5
+PLAIN_LINE_EVERY_S = 15.0
+
+
+class Mailbox:
+    """Holds rows until someone fetches them; run as a Ray actor that reserves nothing."""
+
+    def __init__(self) -> None:
+        self._rows: list[Row] = []
+
+    def put(self, row: Row) -> None:
+        self._rows.append(row)
+
+    def take(self) -> list[Row]:
+        rows, self._rows = self._rows, []
+        return rows
+
+
+def duration(seconds: float) -> str:
+    """`75` -> `1:15`, `4000` -> `1:06:40`."""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def describe(row: Row) -> str:
+    """One row of metrics as one line for people."""
+    parts = [f"step {row['step']}/{row['total_steps']}", f"epoch {row['epoch']:.2f}"]
+    if "loss" in row:
+        parts += [
+            f"loss {row['loss']:.4f}",
+            f"{row['tokens_per_s']:,.0f} tokens/s",
+            f"data wait {row['data_wait']:.1%}",
+        ]
+        parts += [f"memory {row['memory_gib']:.1f} GiB", f"ETA {duration(row['eta_s'])}"]
+    parts += [
+        f"{key} {value:.4f}" for key, value in row.items() if key.startswith("eval_") and isinstance(value, float)
+    ]
+    return "  ".join(parts)
+
+
+class ProgressLine:
+    """One line that is rewritten on a terminal; on anything else a line now and then, and every evaluation."""
+
+    def __init__(self, name: str, stream: TextIO | None = None) -> None:
+        self.name, self.stream = name, stream or sys.stderr
+        self._last_printed = float("-inf")
+        self._evaluated = ""
+
+    def show(self, row: Row) -> None:
+        if self.stream.isatty():
+            if "eval_loss" in row:
+                self._evaluated = f"  eval_loss {row['eval_loss']:.4f}"
+                return
+            self.stream.write(f"\r\x1b[2K{self.name}  {describe(row)}{self._evaluated}")
+        elif "eval_loss" in row or time.monotonic() - self._last_printed >= PLAIN_LINE_EVERY_S:
+            self._last_printed = time.monotonic()
+            self.stream.write(f"{self.name}  {describe(row)}\n")
+        self.stream.flush()
+
+    def close(self) -> None:
+        if self.stream.isatty():
+            self.stream.write("\n")
+            self.stream.flush()
+
+
+@contextmanager
+def following(
+    storage: Storage, from_step: int, listeners: list[Callable[[Row], None]]
+) -> Iterator[ray.actor.ActorHandle]:
+    """Keep `metrics.jsonl` and tell the listeners, while the body runs; yields the mailbox for the workers.
+
+    Args:
+        from_step: steps after which rows of an earlier, interrupted start are dropped: they will come again.
+    """
+    import ray
+
+    _drop_rows_after(storage, from_step)
+    mailbox: Any = ray.remote(num_cpus=0)(Mailbox).remote()  # type: ignore[attr-defined]
+    done = threading.Event()
+
+    def deliver() -> None:
+        rows = ray.get(mailbox.take.remote())
+        if rows:
+            storage.append_text("metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+        for row in rows:
+            for listener in listeners:
+                listener(row)
+
+    def poll() -> None:
+        while not done.wait(POLL_S):
+            deliver()
+
+    thread = threading.Thread(target=poll, name="progress", daemon=True)
+    thread.start()
+    try:
+        yield mailbox
+    finally:
+        done.set()
+        thread.join()
+        deliver()
+        ray.kill(mailbox)
+
+
+def _drop_rows_after(storage: Storage, step: int) -> None:
+    if not storage.exists("metrics.jsonl"):
+        return
+    lines = storage.read_text("metrics.jsonl").splitlines()
+    kept = [line for line in lines if _step_of(line) <= step]
+    if len(kept) < len(lines):
+        storage.write_text("metrics.jsonl", "".join(f"{line}\n" for line in kept))
+
+
+def _step_of(line: str) -> float:
+    """Step of a row; a line that a kill cut short counts as after everything."""
+    try:
+        return json.loads(line)["step"]
+    except json.JSONDecodeError:
+        return float("inf")

@@ -1,0 +1,1 @@
+"""What trains: data pipelines, the worker loop, objectives, adaptations, checkpoints, evaluation, export."""

@@ -1,0 +1,52 @@
+"""What follows a training: the test rows are scored once, and the model folder gets its figures and its card."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import Any
+
+from cluster.config import RunConfig
+from cluster.runs import RunDirectory
+from cluster.storage import Storage
+from trainers.evaluation import EvaluationResult, evaluate_folder
+from trainers.folder import ModelFolder
+from trainers.modelcard import CARD, model_card
+from trainers.report import EVALUATION, SAMPLES
+
+logger = logging.getLogger(__name__)
+
+
+def conclude(run: RunDirectory, model_path: str, metrics: dict[str, Any]) -> dict[str, Any]:
+    """Score `data.test` with the finished model folder; write `metrics.json`, the model card and `evaluation.json`.
+
+    Returns:
+        The metrics, with those of the test rows as `test_...`.
+    """
+    storage = Storage.open(model_path)
+    result = score_test_rows(run.config, storage)
+    if result is not None:
+        metrics = metrics | {f"test_{name}": value for name, value in result.metrics.items()}
+        run.storage.write_json(EVALUATION, describe(result))
+    storage.write_text("metrics.json", json.dumps(metrics, indent=2) + "\n")
+    storage.write_text(CARD, model_card(run.config, metrics, storage.read_json("lineage.json")))
+    return metrics
+
+
+def score_test_rows(config: RunConfig, model: Storage) -> EvaluationResult | None:
+    """Scores on `data.test`, or None where the run has no test rows."""
+    if not config.data.test:
+        return None
+    files = [config.data.test] if isinstance(config.data.test, str) else config.data.test
+    folder = ModelFolder.open(model.local_folder())
+    return evaluate_folder(folder, files, config.evaluate, slices=config.evaluate.slices)
+
+
+def describe(result: EvaluationResult) -> dict[str, Any]:
+    """An evaluation as `evaluation.json` holds it: the scores, and a few rows that came out wrong."""
+    wrong = [
+        {"place": row.place, "reference": row.reference, "output": row.output}
+        for row in result.predictions
+        if row.reference is not None and (row.output or "").strip() != row.reference.strip()
+    ]
+    return result.summary() | {"wrong_predictions": wrong[:SAMPLES]}

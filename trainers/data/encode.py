@@ -1,0 +1,183 @@
+"""From rows to tokens: what one row contributes, cut to the longest sequence, with its losses counted."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from cluster.config.data import DataConfig
+from cluster.exceptions import DataError
+from trainers.data.shapes import Conversation, Example, LabelledText, PromptCompletion, Text, read_example
+from trainers.data.sources import Sources
+from trainers.data.template import Rendered, render_with_spans, tokenize_rendered
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from transformers import PreTrainedTokenizerBase
+
+TEXT_AT_ONCE = 1 << 20
+"""Bytes of rows that are tokenised together."""
+IGNORED = -100
+"""Label of a token that carries no loss."""
+
+
+def parse(
+    sources: Sources, place: tuple[int, int], row: str, config: DataConfig, classification: bool = False
+) -> Example:
+    """What there is to learn from one row, given as JSON text.
+
+    Args:
+        place: file and position, to name it in errors.
+
+    Raises:
+        DataError: with file and line, what was found and what was expected.
+    """
+    try:
+        value = json.loads(row)
+    except json.JSONDecodeError as error:
+        raise DataError(
+            f"{sources.where(*place)}: not JSON ({error.msg} at column {error.colno}): found {_shorten(row)}; "
+            "expected one JSON object per line"
+        ) from error
+    try:
+        return read_example(value, config, classification)
+    except DataError as error:
+        raise DataError(f"{sources.where(*place)}: {error}") from error
+
+
+def _shorten(text: str) -> str:
+    return repr(text if len(text) <= 60 else text[:57] + "...")
+
+
+def _parts_of(block: pa.Table) -> Iterator[pa.Table]:
+    """Slices of a block with little text in each: tokens take a hundred times the room of their text until they are cut."""
+    import pyarrow.compute as pc
+
+    start, size = 0, 0
+    for row, length in enumerate(pc.binary_length(block["row"]).to_pylist()):
+        if size and size + length > TEXT_AT_ONCE:
+            yield block.slice(start, row - start)
+            start, size = row, 0
+        size += length
+    yield block.slice(start)
+
+
+@dataclasses.dataclass(frozen=True)
+class Tokens:
+    """One row as the model sees it.
+
+    Attributes:
+        ids: token ids, at most `max_length`.
+        labels: the ids that carry loss, `IGNORED` elsewhere; empty for classification.
+        label: the class, for classification.
+        cut: tokens cut off at the end.
+    """
+
+    ids: list[int]
+    labels: list[int]
+    label: str = ""
+    cut: int = 0
+
+    @property
+    def is_lost(self) -> bool:
+        """Nothing to learn is left of it."""
+        return bool(self.labels) and all(label == IGNORED for label in self.labels)
+
+
+class Encoder:
+    """Turns blocks of raw rows into blocks of tokens; runs inside the tasks of Ray Data."""
+
+    def __init__(
+        self,
+        sources: Sources,
+        config: DataConfig,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        classification: bool = False,
+        train_on_prompt: bool = False,
+        known_labels: frozenset[str] | None = None,
+    ) -> None:
+        self.sources, self.config, self.tokenizer = sources, config, tokenizer
+        self.classification, self.train_on_prompt = classification, train_on_prompt
+        self.known_labels = known_labels
+
+    def __call__(self, block: pa.Table) -> list[Tokens]:
+        """Tokens of each row of a block with the columns `file`, `position` and `row`."""
+        return [tokens for part in _parts_of(block) for tokens in self._encode(part)]
+
+    def _encode(self, block: pa.Table) -> list[Tokens]:
+        places = list(zip(block["file"].to_pylist(), block["position"].to_pylist(), strict=True))
+        examples = [
+            parse(self.sources, place, row.as_py(), self.config, self.classification)
+            for place, row in zip(places, block["row"], strict=True)
+        ]
+        if self.classification:
+            self._check_labels(places, examples)
+            return self._labelled([example for example in examples if isinstance(example, LabelledText)])
+        rendered = [
+            self._render(place, example) if isinstance(example, Conversation) else None
+            for place, example in zip(places, examples, strict=True)
+        ]
+        conversations = iter(tokenize_rendered(self.tokenizer, [row for row in rendered if row is not None]))
+        return [
+            self._cut(*(next(conversations) if row is not None else self._plain(example)))
+            for row, example in zip(rendered, examples, strict=True)
+        ]
+
+    def _check_labels(self, places: list[tuple[int, int]], examples: list[Example]) -> None:
+        for place, example in zip(places, examples, strict=True):
+            assert isinstance(example, LabelledText)
+            if self.known_labels is not None and example.label not in self.known_labels:
+                known = sorted(self.known_labels)
+                raise DataError(
+                    f"{self.sources.where(*place)}: the label {example.label!r} is in no training row; expected one of "
+                    f"{len(known)} labels ({', '.join(known[:8])}{', ...' if len(known) > 8 else ''}). "
+                    "Correct the label or add training rows with it"
+                )
+
+    def _labelled(self, examples: list[LabelledText]) -> list[Tokens]:
+        """Cut by the tokenizer itself, which keeps the special tokens at both ends."""
+        texts, longest = [example.text for example in examples], self.config.max_length
+        whole = self.tokenizer(texts, verbose=False)["input_ids"]
+        long = [index for index, ids in enumerate(whole) if len(ids) > longest]
+        cut = self.tokenizer([texts[index] for index in long], truncation=True, max_length=longest) if long else None
+        shortened = dict(zip(long, cut["input_ids"], strict=True)) if cut is not None else {}
+        return [
+            Tokens(shortened.get(index, ids), [], example.label, len(ids) - len(shortened.get(index, ids)))
+            for index, (ids, example) in enumerate(zip(whole, examples, strict=True))
+        ]
+
+    def _render(self, place: tuple[int, int], example: Conversation) -> Rendered:
+        try:
+            return render_with_spans(self.tokenizer, example.messages, example.tools)
+        except DataError as error:
+            raise DataError(f"{self.sources.where(*place)}: {error}") from error
+
+    def _plain(self, example: Any) -> tuple[list[int], list[int]]:
+        """Ids and loss mask of text without a template."""
+        assert isinstance(example, Text | PromptCompletion)
+        given = example.text if isinstance(example, Text) else example.prompt
+        ids = self._with_bos(given)
+        mask = [int(isinstance(example, Text))] * len(ids)
+        if isinstance(example, PromptCompletion):
+            answer = self.tokenizer(example.completion, add_special_tokens=False, verbose=False)["input_ids"]
+            ids, mask = ids + answer, mask + [1] * len(answer)
+        return [*ids, self.tokenizer.eos_token_id], [*mask, 1]
+
+    def _with_bos(self, text: str) -> list[int]:
+        """As an endpoint tokenises a prompt, less an end token that some tokenizers add."""
+        ids = list(self.tokenizer(text, verbose=False)["input_ids"])
+        while ids and ids[-1] == self.tokenizer.eos_token_id and not text.endswith(str(self.tokenizer.eos_token)):
+            ids.pop()
+        return ids
+
+    def _cut(self, ids: list[int], mask: list[int]) -> Tokens:
+        longest = self.config.max_length
+        if self.train_on_prompt:
+            mask = [1] * len(ids)
+        # the first token of a row is never predicted: nothing comes before it
+        mask = [0, *mask[1:]]
+        labels = [token if carries else IGNORED for token, carries in zip(ids, mask, strict=True)]
+        return Tokens(ids[:longest], labels[:longest], cut=max(len(ids) - longest, 0))

@@ -1,0 +1,242 @@
+"""The model at work: one actor holds a model folder and scores windows of rows.
+
+A window is larger than a batch. Inside it rows are sorted by length, so that little is padded, and put back in order
+afterwards; nothing larger than a window is ever held by an actor.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from cluster.config import DataConfig, EvaluateConfig
+from trainers.data.encode import IGNORED, Encoder, Tokens, parse
+from trainers.data.shapes import Conversation, PromptCompletion
+from trainers.data.sources import Sources
+from trainers.data.template import render
+from trainers.evaluation.result import Prediction
+from trainers.folder import ModelFolder
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import torch
+
+NO_VALUE = "(none)"
+"""Slice of the rows that lack the slice column."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """What an actor needs to know; a plain value that travels to it."""
+
+    folder: ModelFolder
+    sources: Sources
+    data: DataConfig
+    evaluate: EvaluateConfig
+    slices: tuple[str, ...] = ()
+    num_threads: int = 1
+
+
+class Scorer(ABC):
+    """Scores windows of rows; the base of what differs between causal models and classifiers."""
+
+    def __init__(self, task: Task) -> None:
+        import torch
+
+        torch.set_num_threads(task.num_threads)
+        self.task = task
+        self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.tokenizer = task.folder.tokenizer()
+        self.model: Any = task.folder.load(self.device)
+        labels = frozenset(task.folder.labels)
+        self.encoder = Encoder(
+            task.sources, task.data, self.tokenizer, classification=bool(labels), known_labels=labels or None
+        )
+
+    def __call__(self, window: pa.Table) -> pa.Table:
+        """Predictions (as JSON, column `prediction`) for a window with the columns `file`, `position` and `row`."""
+        import pyarrow as pa
+        import torch
+
+        with torch.inference_mode():
+            predictions = self.score(window)
+        sliced = [
+            dataclasses.replace(prediction, place=self.task.sources.where(*place), slices=self._slices(row))
+            for prediction, place, row in zip(predictions, _places(window), window["row"].to_pylist(), strict=True)
+        ]
+        return pa.table({"prediction": [json.dumps(dataclasses.asdict(prediction)) for prediction in sliced]})
+
+    @abstractmethod
+    def score(self, window: pa.Table) -> list[Prediction]:
+        """One prediction for each row of the window, in order; place and slices are filled in by the caller."""
+
+    def _slices(self, row: str) -> dict[str, str]:
+        if not self.task.slices:
+            return {}
+        values = json.loads(row)
+        return {name: str(values.get(name, NO_VALUE)) for name in self.task.slices}
+
+    def batches(self, lengths: Sequence[int]) -> Iterator[list[int]]:
+        """Indices of rows that are scored together: similar lengths, the longest first so that memory shows early."""
+        order = sorted(range(len(lengths)), key=lambda index: -lengths[index])
+        size = self.task.evaluate.batch_size
+        for start in range(0, len(order), size):
+            yield order[start : start + size]
+
+    def pad(self, rows: Sequence[Sequence[int]], fill: int, left: bool = False) -> torch.Tensor:
+        """Rows as one tensor on the device."""
+        import torch
+
+        longest = max(map(len, rows))
+        padding = [[fill] * (longest - len(row)) for row in rows]
+        padded = [[*gap, *row] if left else [*row, *gap] for row, gap in zip(rows, padding, strict=True)]
+        return torch.tensor(padded, device=self.device)
+
+    def pad_with_mask(self, rows: Sequence[Sequence[int]], left: bool = False) -> dict[str, torch.Tensor]:
+        """`input_ids` and `attention_mask` of rows of tokens."""
+        pad_id = self.tokenizer.pad_token_id
+        fill = self.tokenizer.eos_token_id if pad_id is None else pad_id
+        ones = [[1] * len(row) for row in rows]
+        return {"input_ids": self.pad(rows, fill or 0, left), "attention_mask": self.pad(ones, 0, left)}
+
+
+class ClassificationScorer(Scorer):
+    """The most probable label of each text."""
+
+    def score(self, window: pa.Table) -> list[Prediction]:
+        import torch
+
+        rows = self.encoder(window)
+        labels = self.task.folder.labels
+        predictions: list[Prediction | None] = [None] * len(rows)
+        for batch in self.batches([len(row.ids) for row in rows]):
+            logits = self.model(**self.pad_with_mask([rows[index].ids for index in batch])).logits.float()
+            scores = torch.log_softmax(logits, dim=-1).cpu()
+            for index, row_scores in zip(batch, scores, strict=True):
+                row, best = rows[index], int(row_scores.argmax())
+                loss = -float(row_scores[labels.index(row.label)])
+                probability = float(row_scores[best].exp())
+                predictions[index] = Prediction("", row.label, labels[best], loss, 1, probability, row.cut > 0)
+        return [prediction for prediction in predictions if prediction is not None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Question:
+    """What a causal model is asked, and what it should answer."""
+
+    prompt: list[int]
+    reference: str
+
+
+class CausalScorer(Scorer):
+    """Loss on the tokens that carry it, and the greedy answer to the last question of each row."""
+
+    def __init__(self, task: Task) -> None:
+        super().__init__(task)
+        self.positions = getattr(self.model.config.get_text_config(), "max_position_embeddings", None) or 1 << 30
+        self.longest_prompt = max(self.positions - task.evaluate.max_new_tokens, self.positions // 2)
+
+    def score(self, window: pa.Table) -> list[Prediction]:
+        rows = self.encoder(window)
+        losses = self.losses(rows)
+        texts = window["row"].to_pylist()
+        questions = [self.question(place, text) for place, text in zip(_places(window), texts, strict=True)]
+        answers = self.answers(questions)
+        return [
+            Prediction(
+                place="",
+                reference=question.reference if question else None,
+                output=answer,
+                loss_sum=loss,
+                loss_units=sum(label != IGNORED for label in row.labels[1:]),
+                was_cut=row.cut > 0 or (question is not None and len(question.prompt) > self.longest_prompt),
+            )
+            for row, question, answer, loss in zip(rows, questions, answers, losses, strict=True)
+        ]
+
+    def losses(self, rows: list[Tokens]) -> list[float]:
+        """Loss of each row, summed over its tokens that carry it."""
+        import torch
+        from torch.nn.functional import cross_entropy
+
+        sums = [0.0] * len(rows)
+        for batch in self.batches([len(row.ids) for row in rows]):
+            labels = self.pad([rows[index].labels for index in batch], IGNORED)
+            targets = torch.cat([labels[:, 1:], labels.new_full((len(batch), 1), IGNORED)], dim=1)
+            kept = targets != IGNORED
+            if not kept.any():
+                continue
+            with _output_layer_sees_only(self.model, kept):
+                logits = self.model(**self.pad_with_mask([rows[index].ids for index in batch]), use_cache=False).logits
+            losses = torch.zeros(kept.shape, device=self.device)
+            losses[kept] = cross_entropy(logits.float(), targets[kept], reduction="none")
+            for index, loss in zip(batch, losses.sum(dim=1).tolist(), strict=True):
+                sums[index] = loss
+        return sums
+
+    def question(self, place: tuple[int, int], row: str) -> Question | None:
+        """The last answer of a row and all that stands before it; None where there is nothing to compare."""
+        example = parse(self.task.sources, place, row, self.task.data)
+        if isinstance(example, PromptCompletion):
+            tokens = self.tokenizer(example.prompt, verbose=False)["input_ids"]
+            return Question(list(tokens), example.completion)
+        if not isinstance(example, Conversation):
+            return None
+        turns = [index for index, message in enumerate(example.messages) if message["role"] == "assistant"]
+        reference = example.messages[turns[-1]]["content"]
+        if not reference.strip():  # a call of a function: its text depends on the template
+            return None
+        asked = example.messages[: turns[-1]]
+        return Question(render(self.tokenizer, asked, example.tools, add_generation_prompt=True), reference)
+
+    def answers(self, questions: list[Question | None]) -> list[str | None]:
+        """The greedy answer to each question."""
+        asked = [(index, question) for index, question in enumerate(questions) if question is not None]
+        answers: list[str | None] = [None] * len(questions)
+        for batch in self.batches([len(question.prompt) for _, question in asked]):
+            prompts = [asked[at][1].prompt[-self.longest_prompt :] for at in batch]
+            inputs = self.pad_with_mask(prompts, left=True)
+            outputs = self.model.generate(**inputs, generation_config=self._greedy(max(map(len, prompts))))
+            texts = self.tokenizer.batch_decode(outputs[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
+            for at, text in zip(batch, texts, strict=True):
+                answers[asked[at][0]] = text
+        return answers
+
+    def _greedy(self, prompt_length: int) -> Any:
+        from transformers import GenerationConfig
+
+        ends = self.model.generation_config.eos_token_id
+        ends = ends if isinstance(ends, list) else [ends]
+        stops = {token for token in (*ends, self.tokenizer.eos_token_id) if token is not None}
+        pad_id = self.tokenizer.pad_token_id
+        return GenerationConfig(
+            do_sample=False,
+            max_new_tokens=min(self.task.evaluate.max_new_tokens, self.positions - prompt_length),
+            eos_token_id=sorted(stops) or None,
+            pad_token_id=self.tokenizer.eos_token_id if pad_id is None else pad_id,
+        )
+
+
+@contextlib.contextmanager
+def _output_layer_sees_only(model: Any, kept: torch.Tensor) -> Iterator[None]:
+    """Spare the softmax over the vocabulary where no token carries loss; logits come out as [kept, vocabulary]."""
+
+    def keep(_: torch.nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        return inputs[0][kept], *inputs[1:]
+
+    hook = model.get_output_embeddings().register_forward_pre_hook(keep)
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
+def _places(window: pa.Table) -> list[tuple[int, int]]:
+    return list(zip(window["file"].to_pylist(), window["position"].to_pylist(), strict=True))
+
+
+SCORERS: dict[str, type[Scorer]] = {"causal_lm": CausalScorer, "classification": ClassificationScorer}

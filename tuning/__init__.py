@@ -1,0 +1,1 @@
+"""What searches: studies whose trials are ordinary training runs."""
