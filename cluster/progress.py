@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
@@ -16,22 +17,35 @@ if TYPE_CHECKING:
     from cluster.storage import Storage
 
 Row = dict[str, Any]
-POLL_S = 0.5
+SHORTEST_POLL_S = 0.5
+LONGEST_POLL_S = 2.0
 PLAIN_LINE_EVERY_S = 15.0
 
 
 class Mailbox:
-    """Holds rows until someone fetches them; run as a Ray actor that reserves nothing."""
+    """Holds what rank 0 says until the driver fetches it; run as a Ray actor that reserves nothing."""
 
     def __init__(self) -> None:
+        self._history: list[Row] | None = None
         self._rows: list[Row] = []
+        self._news = asyncio.Event()
 
-    def put(self, row: Row) -> None:
+    async def begin(self, history: list[Row]) -> None:
+        """A start of the workers: `history` is all that was logged up to where they continue."""
+        self._history, self._rows = history, []
+        self._news.set()
+
+    async def put(self, row: Row) -> None:
         self._rows.append(row)
+        self._news.set()
 
-    def take(self) -> list[Row]:
-        rows, self._rows = self._rows, []
-        return rows
+    async def take(self, timeout_s: float) -> tuple[list[Row] | None, list[Row]]:
+        """(history if the workers have started since, rows since), as soon as there is any, else after the time."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._news.wait(), timeout_s)
+        self._news.clear()
+        found, self._history, self._rows = (self._history, self._rows), None, []
+        return found
 
 
 def duration(seconds: float) -> str:
@@ -83,31 +97,30 @@ class ProgressLine:
 
 
 @contextmanager
-def following(
-    storage: Storage, from_step: int, listeners: list[Callable[[Row], None]]
-) -> Iterator[ray.actor.ActorHandle]:
+def following(storage: Storage, listeners: list[Callable[[Row], None]]) -> Iterator[ray.actor.ActorHandle]:
     """Keep `metrics.jsonl` and tell the listeners, while the body runs; yields the mailbox for the workers.
 
-    Args:
-        from_step: steps after which rows of an earlier, interrupted start are dropped: they will come again.
+    The file is what the workers say of each start: the rows of the checkpoint they continue from, then theirs. So it
+    holds every step once, whatever of an earlier start was lost on the way here or lay behind its last checkpoint.
     """
     import ray
 
-    _drop_rows_after(storage, from_step)
     mailbox: Any = ray.remote(num_cpus=0)(Mailbox).remote()  # type: ignore[attr-defined]
     done = threading.Event()
 
-    def deliver() -> None:
-        rows = ray.get(mailbox.take.remote())
+    def deliver(timeout_s: float) -> None:
+        history, rows = ray.get(mailbox.take.remote(timeout_s))
+        if history is not None:
+            storage.write_text("metrics.jsonl", _lines(history))
         if rows:
-            storage.append_text("metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+            storage.append_text("metrics.jsonl", _lines(rows))
         for row in rows:
             for listener in listeners:
                 listener(row)
 
     def poll() -> None:
-        while not done.wait(POLL_S):
-            deliver()
+        while not done.wait(SHORTEST_POLL_S):
+            deliver(LONGEST_POLL_S)
 
     thread = threading.Thread(target=poll, name="progress", daemon=True)
     thread.start()
@@ -116,22 +129,9 @@ def following(
     finally:
         done.set()
         thread.join()
-        deliver()
+        deliver(0.0)
         ray.kill(mailbox)
 
 
-def _drop_rows_after(storage: Storage, step: int) -> None:
-    if not storage.exists("metrics.jsonl"):
-        return
-    lines = storage.read_text("metrics.jsonl").splitlines()
-    kept = [line for line in lines if _step_of(line) <= step]
-    if len(kept) < len(lines):
-        storage.write_text("metrics.jsonl", "".join(f"{line}\n" for line in kept))
-
-
-def _step_of(line: str) -> float:
-    """Step of a row; a line that a kill cut short counts as after everything."""
-    try:
-        return json.loads(line)["step"]
-    except json.JSONDecodeError:
-        return float("inf")
+def _lines(rows: list[Row]) -> str:
+    return "".join(json.dumps(row) + "\n" for row in rows)

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cluster.exceptions import CheckpointError
+from cluster.progress import Row
 from cluster.storage import Storage
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 MANIFEST = "manifest.json"
 SHARD_BYTES = 1 << 30
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,11 @@ class Checkpoint:
         """Workers of the run that wrote it."""
         return self.manifest["num_workers"]
 
+    @property
+    def log(self) -> list[Row]:
+        """The rows of metrics up to its step."""
+        return self.manifest["log"]
+
     @cached_property
     def tensors(self) -> Tensors:
         """Weights and moments, after every file was checked against the manifest."""
@@ -145,8 +151,14 @@ class Checkpoints:
             return checkpoint
         return None
 
-    def save(self, engine: Engine, rank: int, position: Position, random_state: Mapping[str, torch.Tensor]) -> None:
-        """Write a checkpoint of the engine. Collective: every worker writes its share, rank 0 the manifest at the end."""
+    def save(
+        self, engine: Engine, rank: int, position: Position, random_state: Mapping[str, torch.Tensor], log: list[Row]
+    ) -> None:
+        """Write a checkpoint of the engine. Collective: every worker writes its share, rank 0 the manifest at the end.
+
+        Args:
+            log: all rows of metrics up to this step; a run that continues from here shows them.
+        """
         import torch.distributed as dist
 
         folder = self.storage.child(_name(position.step))
@@ -164,6 +176,7 @@ class Checkpoints:
                     "fingerprint": self.fingerprint,
                     "num_workers": engine.num_workers,
                     "position": asdict(position),
+                    "log": log,
                     "files": [file for share in shares for file in share],
                 },
             )

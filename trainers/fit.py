@@ -158,7 +158,7 @@ def _run_workers(
         logger.warning("%s continues from step %d", config.name, latest.position.step)
     use_gpu = _uses_gpu(config)
     run.storage.delete(OUTCOME)
-    with following(run.storage, latest.position.step if latest else 0, listeners) as mailbox:
+    with following(run.storage, listeners) as mailbox:
         setup = Setup(config, run.storage.url, prepared.url, launch.lease, mailbox, launch.stop_after)
         trainer = TorchTrainer(
             train_worker,

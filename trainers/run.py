@@ -13,6 +13,7 @@ import torch.distributed as dist
 
 from cluster.config import Classification, RunConfig
 from cluster.preflight import free_space_check
+from cluster.progress import Row
 from cluster.runs import check_lease
 from cluster.storage import Storage
 from trainers.adaptations import build_adaptation
@@ -95,7 +96,7 @@ class Window:
 
 
 class Run:
-    """A worker's share of a run. Built the same on every worker; every method but `tell` is collective."""
+    """A worker's share of a run. Built the same on every worker; every method but `tell` and `close` is collective."""
 
     engine: Engine
     witness: GradientWitness | None = None
@@ -117,7 +118,8 @@ class Run:
         self.position = Position()
         self.should_stop = False
         self.window = Window()
-        self.latest_row: dict[str, Any] = {}
+        self.log: list[Row] = []
+        self._posted: Any = None
 
     @classmethod
     def restore_or_start(cls, setup: Setup, rank: int, num_workers: int) -> Run:
@@ -138,10 +140,11 @@ class Run:
         run.witness = None if checkpoint else GradientWitness(run.engine)
         if checkpoint is not None:
             run._continue_from(checkpoint)
+        run._post("begin", run.log)
         return run
 
     def _continue_from(self, checkpoint: Checkpoint) -> None:
-        self.position = checkpoint.position
+        self.position, self.log = checkpoint.position, checkpoint.log
         load_optimizer(self.engine, checkpoint.tensors, self.position.step)
         if checkpoint.num_workers == self.num_workers:
             set_random_state({name: checkpoint.tensors[f"{name}/{self.rank}"] for name in random_state()})
@@ -228,15 +231,25 @@ class Run:
     def save(self) -> None:
         """Write a checkpoint of this step and delete those that are no longer needed."""
         check_lease(self.storage, self.setup.lease)
-        self.checkpoints.save(self.engine, self.rank, self.position, random_state())
+        self.checkpoints.save(self.engine, self.rank, self.position, random_state(), self.log)
         if self.rank == 0:
             self.checkpoints.prune(self.config.train.save_total_limit, self.position.best_step)
 
-    def tell(self, row: dict[str, Any]) -> None:
-        """Send a row of metrics to the driver, without waiting for it."""
-        self.latest_row = {"step": self.step, "epoch": self.epoch, "total_steps": self.total_steps, **row}
+    def tell(self, row: Row) -> None:
+        """Add a row to the metrics, and send it to the driver without waiting for it."""
+        self.log.append({"step": self.step, "epoch": self.epoch, "total_steps": self.total_steps, **row})
+        self._post("put", self.log[-1])
+
+    def _post(self, method: str, content: Any) -> None:
         if self.rank == 0 and self.setup.mailbox is not None:
-            self.setup.mailbox.put.remote(self.latest_row)
+            self._posted = getattr(self.setup.mailbox, method).remote(content)
+
+    def close(self) -> None:
+        """Wait until the driver's mailbox holds all that was told."""
+        import ray
+
+        if self._posted is not None:
+            ray.get(self._posted)
 
 
 def random_state() -> dict[str, torch.Tensor]:

@@ -34,6 +34,7 @@ def train_worker(arguments: dict[str, Any]) -> None:
         run.train_step(micro_batches)
         for hook in hooks:
             hook(run)
+    run.close()
     if run.rank == 0:
         run.storage.write_json(OUTCOME, summary(run))
 
@@ -51,7 +52,6 @@ def summary(run: Run) -> dict[str, Any]:
         "tokens": position.tokens,
         "train_s": position.train_s,
         "stopped_early": position.stopped_early,
-        "final": run.latest_row,
     }
 
 
