@@ -5,6 +5,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from cluster.config.base import Config
+from cluster.config.stages import Stage
 
 ShapeName = Literal["auto", "messages", "sharegpt", "alpaca", "prompt_completion", "text", "text_label"]
 
@@ -46,6 +47,17 @@ class DataConfig(Config):
     """System message put before conversations that have none."""
     max_rows: int | None = Field(default=None, ge=1)
     """Read at most so many rows of each source: for trying things out."""
+    stages: list[Stage] = Field(default_factory=list)
+    """What happens to rows between reading and tokenising, in this order: cleaning, selection, splits, augmentation."""
+    on_error: Literal["fail", "reject"] = "fail"
+    """A row that cannot be used (no JSON, no known shape, an empty answer): fail and name it, or reject it with the reason."""
+    seed: int = Field(default=0, ge=0)
+    """Seeds whatever the stages draw."""
+
+    @property
+    def is_staged(self) -> bool:
+        """Whether rows are looked at one by one before they are tokenised."""
+        return bool(self.stages) or self.on_error == "reject"
 
     @model_validator(mode="after")
     def validation_is_said_once(self) -> Self:

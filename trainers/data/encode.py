@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from cluster.config.data import DataConfig
 from cluster.exceptions import DataError
+from trainers.data.formats import PLACE
 from trainers.data.shapes import Conversation, Example, LabelledText, PromptCompletion, Text, read_example
 from trainers.data.sources import Sources
 from trainers.data.template import Rendered, render_with_spans, tokenize_rendered
@@ -41,10 +42,11 @@ def parse(
             f"{sources.where(*place)}: not JSON ({error.msg} at column {error.colno}): found {_shorten(row)}; "
             "expected one JSON object per line"
         ) from error
+    origin = value.pop(PLACE, None) if isinstance(value, dict) else None
     try:
         return read_example(value, config, classification)
     except DataError as error:
-        raise DataError(f"{sources.where(*place)}: {error}") from error
+        raise DataError(f"{origin or sources.where(*place)}: {error}") from error
 
 
 def _shorten(text: str) -> str:

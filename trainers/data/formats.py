@@ -32,6 +32,8 @@ EXTENSIONS = {
 }
 COMPRESSIONS = (".gz", ".bz2", ".zst", ".lz4", ".xz")
 CHUNK = 1 << 20
+PLACE = "_place"
+"""Key of staged rows with the file and line that a row was first read from."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -273,10 +275,24 @@ def read_parquet(file: DataFile, start: int, end: int | None) -> Rows:
         raise DataError(f"{file.name}: not a Parquet file ({str(error).splitlines()[0]})") from error
 
 
+def read_staged(file: DataFile, start: int, end: int | None) -> Rows:
+    """Rows that went through the stages (`trainers.data.staging`), each with the place that it came from."""
+    del start, end
+    from pyarrow import parquet
+
+    with parquet.ParquetFile(file_system(file.scheme, file.path).open_input_file(file.path)) as table:
+        position = 0
+        for batch in table.iter_batches(batch_size=1024, columns=["row", "place"]):
+            for row, place in zip(batch["row"].to_pylist(), batch["place"].to_pylist(), strict=True):
+                position += 1
+                yield position, f'{{"{PLACE}": {json.dumps(place, ensure_ascii=False)}, {row[1:]}'
+
+
 READERS: dict[str, Callable[[DataFile, int, int | None], Rows]] = {
     "jsonl": read_lines,
     "text": read_text,
     "json": read_json,
     "csv": read_csv,
     "parquet": read_parquet,
+    "staged": read_staged,
 }

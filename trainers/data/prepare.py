@@ -20,13 +20,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cluster import exceptions
-from cluster.config import Classification, RunConfig
+from cluster.config import Classification, Columns, RunConfig
 from cluster.exceptions import DataError, UserError, mobula_cause
 from cluster.storage import Storage
 from trainers.data.encode import IGNORED, Encoder, Tokens
 from trainers.data.packing import pack
 from trainers.data.ray_data import quiet_context
-from trainers.data.sources import Sources, locate, read
+from trainers.data.sources import Sources, read, staged_sources
+from trainers.data.staging import file_stamps, is_held_out, locate_splits, stage_rows
 from trainers.data.store import LENGTHS, MANIFEST, Prepared, sequence_schema, write_sequences
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-VERSION = 2
+VERSION = 3
 """Goes into the fingerprint: raised whenever the same input would be prepared differently."""
 ROWS_PER_WINDOW = 2048
 BLOCK_BYTES = 4 << 20
@@ -53,8 +54,14 @@ def prepare(config: RunConfig, tokenizer: PreTrainedTokenizerBase, storage: Stor
     Raises:
         DataError: with file and line, for whatever in the data cannot be used.
     """
-    sources = _locate_splits(config)
-    fingerprint = fingerprint_of(config, tokenizer, sources)
+    sources = locate_splits(config)
+    if config.data.is_staged:
+        rows = stage_rows(config, storage.child("rows"))
+        fingerprint = fingerprint_of(config, tokenizer, rows.fingerprint)
+        sources = {split: staged_sources(files, _named(config, split)) for split, files in rows.files.items()}
+        config = _after_stages(config)
+    else:
+        fingerprint = fingerprint_of(config, tokenizer, file_stamps(sources))
     target = storage.child(fingerprint)
     if not target.exists(MANIFEST):
         _Preparation(config, tokenizer, target, fingerprint).run(sources)
@@ -63,21 +70,26 @@ def prepare(config: RunConfig, tokenizer: PreTrainedTokenizerBase, storage: Stor
     return prepared
 
 
-def _locate_splits(config: RunConfig) -> dict[str, Sources]:
-    data = config.data
-    named = {"train": data.train, "validation": data.validation, "test": data.test}
-    return {split: locate(specs, split, data.max_rows) for split, specs in named.items() if specs is not None}
+def _named(config: RunConfig, split: str) -> str | list[str]:
+    """What the user named as the source of a split; rows that a stage held out are of the training rows."""
+    return getattr(config.data, split) or config.data.train
 
 
-def fingerprint_of(config: RunConfig, tokenizer: PreTrainedTokenizerBase, sources: dict[str, Sources]) -> str:
-    """Hash of everything that decides what is prepared: content, not names."""
-    settings = config.data.model_dump(mode="json", exclude={"train", "validation", "test"})
-    files = {
-        split: [(file.format, file.split, file.size, file.stamp) for file in found.files]
-        for split, found in sources.items()
-    }
+def _after_stages(config: RunConfig) -> RunConfig:
+    """The config by which staged rows are read: they are in canonical form, and split already."""
+    plain = {"shape": "auto", "columns": Columns(), "system": None, "max_rows": None, "val_size": 0.0}
+    return config.model_copy(update={"data": config.data.model_copy(update=plain)})
+
+
+def fingerprint_of(config: RunConfig, tokenizer: PreTrainedTokenizerBase, rows: Any) -> str:
+    """Hash of everything that decides what is prepared: content, not names.
+
+    Args:
+        rows: what stands for the content of the rows: stamps of their files, or the fingerprint of staged rows.
+    """
+    settings = config.data.model_dump(mode="json", exclude={"train", "validation", "test", "stages"})
     objective = config.train.objective.model_dump(mode="json", include={"kind", "train_on_prompt"})
-    inputs = [VERSION, settings, files, objective, tokenizer_hash(tokenizer)]
+    inputs = [VERSION, settings, rows, objective, tokenizer_hash(tokenizer)]
     return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:24]
 
 
@@ -105,12 +117,6 @@ def _log_losses(config: RunConfig, prepared: Prepared) -> None:
                 counts["truncated_tokens"],
                 counts["dropped_rows"],
             )
-
-
-def is_held_out(row: str, share: float) -> bool:
-    """Whether `val_size` puts a row into the validation split: by its content, so that equal rows stay together."""
-    digest = hashlib.blake2b(row.encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big") < share * 2**64
 
 
 class _Preparation:

@@ -73,6 +73,12 @@ class LabelledText:
 Example = Conversation | PromptCompletion | Text | LabelledText
 
 
+def to_row(example: Example) -> dict[str, Any]:
+    """The canonical form of a row, which `read_example` reads back: the fields that are set, by name."""
+    fields = ((field.name, getattr(example, field.name)) for field in dataclasses.fields(example))
+    return {name: value for name, value in fields if value is not None}
+
+
 def detect(columns: Mapping[str, Any] | set[str] | list[str], config: DataConfig, classification: bool = False) -> str:
     """Name of the shape that a row with these columns has.
 

@@ -118,6 +118,22 @@ def locate(specs: str | Sequence[str], role: str = "train", max_rows: int | None
     return Sources(tuple(files), tuple(plans))
 
 
+def staged_sources(files: Sequence[str], specs: str | Sequence[str]) -> Sources:
+    """Rows that went through the stages, as sources.
+
+    Args:
+        files: their Parquet files.
+        specs: what the user named as their source, for messages.
+    """
+    named = specs if isinstance(specs, str) else ", ".join(specs)
+    found = []
+    for url in files:
+        scheme, path = _split_scheme(url)
+        size = file_system(scheme, path).get_file_info(path).size or 0
+        found.append(DataFile(url, path, scheme, "staged", size, explicit=False, source=named))
+    return Sources(tuple(found), tuple(_group([Part(index, file) for index, file in enumerate(found)])))
+
+
 def read(sources: Sources) -> ray.data.Dataset:
     """The rows as a lazy dataset: columns `file`, `position`, `row` (JSON text), in the order of the files."""
     import ray.data

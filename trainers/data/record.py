@@ -1,0 +1,169 @@
+"""A row on its way through the stages: what it says, where it came from, and what happened to it.
+
+Between stages rows travel as blocks of Ray Data with the columns of `SCHEMA`; a stage sees them as `Record`s. A rejected
+row stays in the stream until the end, so that it is counted and kept wherever it was rejected.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import json
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Row = dict[str, Any]
+
+INPUT_ROLES = ("user", "text", "prompt")
+"""Roles of the texts that a model is given."""
+OUTPUT_ROLES = ("assistant", "completion", "chosen", "rejected")
+"""Roles of the texts that a model is to say."""
+_TEXT_KEYS = ("text", "prompt", "completion", "chosen", "rejected", "anchor", "positive", "negative")
+_TEXT_ROLE = {"anchor": "text", "positive": "text", "negative": "text"}
+
+
+@dataclasses.dataclass
+class Record:
+    """One row between two stages.
+
+    Attributes:
+        row: what is learnt from, in one of the canonical forms of `trainers.data.shapes` (`{"messages": [...]}`,
+            `{"text": ..., "label": ...}`, ...).
+        split: `train`, `validation` or `test`.
+        place: the file and line it was read from.
+        order: file number and position in it; rows leave the stages in this order unless a stage orders them anew.
+        columns: the other columns of the source row, by name, such as a user id or a date.
+        notes: what stages found out, by name, such as `language`; they end in the prepared rows and in the report.
+        rejected: why the row is not used, or None.
+        changes: kinds of the stages that changed it.
+        before: the row as JSON before its first change.
+        origin: the place of the row that this one was made from, for augmented rows.
+    """
+
+    row: Row
+    split: str = "train"
+    place: str = ""
+    order: tuple[int, int] = (0, 0)
+    columns: dict[str, Any] = dataclasses.field(default_factory=dict)
+    notes: dict[str, Any] = dataclasses.field(default_factory=dict)
+    rejected: str | None = None
+    changes: list[str] = dataclasses.field(default_factory=list)
+    before: str | None = None
+    origin: str | None = None
+
+    @property
+    def label(self) -> str | None:
+        """The class of a classification row."""
+        label = self.row.get("label")
+        return label if isinstance(label, str) else None
+
+    def texts(self, roles: Sequence[str] | None = None) -> list[str]:
+        """Every text of the row, or those of some roles (`system`, `user`, `assistant`, `text`, `prompt`, ...)."""
+        return [holder[key] for role, holder, key in _slots(self.row) if roles is None or role in roles]
+
+    def text(self, roles: Sequence[str] | None = None) -> str:
+        """Its texts joined by line ends."""
+        return "\n".join(self.texts(roles))
+
+    def map_texts(self, change: Callable[[str], str], roles: Sequence[str] | None = None) -> bool:
+        """Replace every text (of some roles) by what `change` makes of it; whether any became another."""
+        changed = False
+        for role, holder, key in _slots(self.row):
+            if roles is None or role in roles:
+                new = change(holder[key])
+                changed = changed or new != holder[key]
+                holder[key] = new
+        return changed
+
+    def reject(self, reason: str) -> None:
+        """Leave it out from here on; `reason` says what was found."""
+        self.rejected = reason
+
+    def derive(self, **known: Any) -> Record:
+        """A row made from this one: independent of it, and tagged with where it came from."""
+        made = copy.deepcopy(self)
+        return dataclasses.replace(made, changes=[], before=None, origin=self.origin or self.place, **known)
+
+
+def _slots(row: Row) -> Iterator[tuple[str, Any, Any]]:
+    """(role, holder, key) of every text in a canonical row."""
+    for key in ("messages", "prompt", "chosen", "rejected", "completion"):
+        for message in row[key] if isinstance(row.get(key), list) else ():
+            if isinstance(message, dict) and isinstance(message.get("content"), str):
+                role = message.get("role", key)
+                yield (key if key in OUTPUT_ROLES and role == "assistant" else role), message, "content"
+    for key in _TEXT_KEYS:
+        if isinstance(row.get(key), str):
+            yield _TEXT_ROLE.get(key, key), row, key
+    for step in row.get("completions") or ():
+        if isinstance(step, dict) and isinstance(step.get("text"), str):
+            yield "completion", step, "text"
+
+
+def schema() -> pa.Schema:
+    """Columns of the blocks between stages."""
+    import pyarrow as pa
+
+    text = pa.string()
+    return pa.schema(
+        [
+            ("row", text),
+            ("split", text),
+            ("place", text),
+            ("file", pa.int32()),
+            ("position", pa.int64()),
+            ("columns", text),
+            ("notes", text),
+            ("rejected", text),
+            ("changes", pa.list_(text)),
+            ("before", text),
+            ("origin", text),
+        ]
+    )
+
+
+def to_json(value: Any) -> str:
+    """JSON as rows are kept: readable text, and dates and the like as text."""
+    return json.dumps(value, ensure_ascii=False, default=str)
+
+
+def to_table(records: Sequence[Record]) -> pa.Table:
+    """Records as a block."""
+    import pyarrow as pa
+
+    columns = {
+        "row": [to_json(one.row) for one in records],
+        "split": [one.split for one in records],
+        "place": [one.place for one in records],
+        "file": [one.order[0] for one in records],
+        "position": [one.order[1] for one in records],
+        "columns": [to_json(one.columns) for one in records],
+        "notes": [to_json(one.notes) for one in records],
+        "rejected": [one.rejected for one in records],
+        "changes": [one.changes for one in records],
+        "before": [one.before for one in records],
+        "origin": [one.origin for one in records],
+    }
+    return pa.table(columns, schema=schema())
+
+
+def from_table(table: pa.Table) -> list[Record]:
+    """The records of a block."""
+    return [
+        Record(
+            row=json.loads(one["row"]),
+            split=one["split"],
+            place=one["place"],
+            order=(one["file"], one["position"]),
+            columns=json.loads(one["columns"]),
+            notes=json.loads(one["notes"]),
+            rejected=one["rejected"],
+            changes=one["changes"],
+            before=one["before"],
+            origin=one["origin"],
+        )
+        for one in table.to_pylist()
+    ]

@@ -1,0 +1,27 @@
+"""Stages between reading rows and tokenising them: one file each, built from the settings in `data.stages`."""
+
+from __future__ import annotations
+
+import importlib
+
+from cluster.config.stages import StageConfig
+from trainers.data.stages.base import AnyStage, DatasetStage, RowStage, StageContext
+
+STAGES = {
+    "python": "user:User",
+}
+"""Kind in `data.stages` -> module in this package and class in it."""
+
+
+def stage_class(kind: str) -> type[AnyStage]:
+    """The class behind a kind, imported when asked for."""
+    module, _, name = STAGES[kind].partition(":")
+    return getattr(importlib.import_module(f"{__name__}.{module}"), name)
+
+
+def build_stage(config: StageConfig, context: StageContext) -> AnyStage:
+    """The stage that a config describes."""
+    return stage_class(config.kind)(config, context)  # type: ignore[attr-defined]
+
+
+__all__ = ["STAGES", "AnyStage", "DatasetStage", "RowStage", "StageContext", "build_stage", "stage_class"]
