@@ -148,9 +148,9 @@ class Engine:
             group["lr"] = group["peak_lr"] * factor
         return self.param_groups[0]["lr"]
 
-    def backward(self, loss_sum: torch.Tensor, global_units: int) -> None:
+    def backward(self, loss_sum: torch.Tensor, global_units: float) -> None:
         """Add the gradient of `loss_sum / global_units`, as part of the average over workers that DeepSpeed takes."""
-        self.deepspeed.backward(loss_sum * (self.num_workers / max(global_units, 1)), scale_wrt_gas=False)
+        self.deepspeed.backward(loss_sum * (self.num_workers / (global_units or 1.0)), scale_wrt_gas=False)
         self.deepspeed.step()
 
     def gradient_norm(self) -> float | None:

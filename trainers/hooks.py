@@ -62,7 +62,7 @@ class Log:
     def _mean_loss(run: Run, window: Window) -> float:
         total = torch.as_tensor(window.loss, dtype=torch.float64, device=run.engine.device).clone()
         dist.all_reduce(total)
-        return float(total) / max(window.units, 1)
+        return float(total) / (window.units or 1.0)
 
 
 class Evaluate:

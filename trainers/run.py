@@ -88,7 +88,7 @@ class Window:
     """Sums since the last logged row."""
 
     loss: torch.Tensor | float = 0.0
-    units: int = 0
+    units: float = 0.0
     tokens: int = 0
     steps: int = 0
     began_s: float = field(default_factory=time.perf_counter)
@@ -189,7 +189,7 @@ class Run:
             self.witness = None
         self._count(units)
 
-    def _count(self, units: int) -> None:
+    def _count(self, units: float) -> None:
         indices = self.plan.indices(*divmod(self.step, self.plan.steps_per_epoch))
         tokens = int(self.plan.lengths[indices].sum())
         self.position = self.position.at(step=self.step + 1, tokens=self.position.tokens + tokens)
@@ -197,12 +197,12 @@ class Run:
         self.window.tokens += tokens
         self.window.steps += 1
 
-    def _sum_over_workers(self, number: int) -> int:
+    def _sum_over_workers(self, number: float) -> float:
         if self.num_workers == 1:
             return number
-        total = torch.tensor([number], device=self.engine.device)
+        total = torch.tensor([number], dtype=torch.float64, device=self.engine.device)
         dist.all_reduce(total)
-        return int(total)
+        return float(total)
 
     def evaluate(self, split: str) -> dict[str, float]:
         """Score a prepared split with the weights as they are: loss and what the objective adds."""
@@ -211,7 +211,7 @@ class Run:
         feed = Feed(data, plan, self.collate, self.rank, self.num_workers)
         self.engine.module.eval()
         sums: dict[str, torch.Tensor] = {}
-        units = 0
+        units = 0.0
         with torch.no_grad():
             for micro_batches in feed.batches(0, plan.steps_per_epoch):
                 for batch in micro_batches:
@@ -222,7 +222,7 @@ class Run:
                         sums[name] = sums.get(name, 0.0) + value.double()
         self.engine.module.train()
         names = sorted(sums)
-        counted = torch.tensor(float(units), dtype=torch.float64, device=self.engine.device)
+        counted = torch.tensor(units, dtype=torch.float64, device=self.engine.device)
         packed = torch.stack([*(sums[name] for name in names), counted])
         dist.all_reduce(packed)
         *totals, all_units = packed.tolist()

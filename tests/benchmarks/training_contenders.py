@@ -218,11 +218,11 @@ def _distributed_member(rank: int, num_workers: int, folder: Path) -> dict[str, 
     for step, micro_batches in enumerate(batches):
         began = time.perf_counter()
         engine.set_learning_rate(step)
-        units = torch.tensor([sum(objective.num_units(batch) for batch in micro_batches)])
+        units = torch.tensor([sum(objective.num_units(batch) for batch in micro_batches)], dtype=torch.float64)
         dist.all_reduce(units)
         for batch in micro_batches:
             loss, _ = objective.loss_sum(engine.deepspeed, batch)
-            engine.backward(loss, int(units))
+            engine.backward(loss, float(units))
         seconds.append(time.perf_counter() - began)
     return {"tokens_per_s": median_rate(tokens, seconds), "step_s": statistics.median(seconds[WARMUP:])}
 

@@ -32,8 +32,8 @@ def rows() -> list[tuple[torch.Tensor, torch.Tensor]]:
     return made
 
 
-def batch_of(groups: list[list[int]]) -> dict[str, torch.Tensor]:
-    """Rows by number, packed into one sequence per group and padded as the collate does."""
+def batch_of(groups: list[list[int]], weights: dict[int, float] | None = None) -> dict[str, torch.Tensor]:
+    """Rows by number, packed into one sequence per group and padded as the collate does; a row weighs 1 unless said."""
     import pyarrow as pa
 
     from trainers.data.collate import CausalCollate
@@ -44,17 +44,20 @@ def batch_of(groups: list[list[int]]) -> dict[str, torch.Tensor]:
             "input_ids": [torch.cat([made[row][0] for row in group]).tolist() for group in groups],
             "labels": [torch.cat([made[row][1] for row in group]).tolist() for group in groups],
             "row_lengths": [[len(made[row][0]) for row in group] for group in groups],
+            "row_weights": [[(weights or {}).get(row, 1.0) for row in group] for group in groups],
         }
     )
     return CausalCollate(pad_token_id=0)(table)
 
 
-def loss_and_gradient(attention: str, groups: list[list[int]]) -> tuple[float, torch.Tensor, int]:
+def loss_and_gradient(
+    attention: str, groups: list[list[int]], weights: dict[int, float] | None = None
+) -> tuple[float, torch.Tensor, float]:
     model, objective = tiny_llama(attention), build_objective(tiny_config(1))
     if attention == "flash_attention_2":
         model = model.to("cuda", torch.bfloat16)
     objective.prepare(model)
-    batch = {name: part.to(model.device) for name, part in batch_of(groups).items()}
+    batch = {name: part.to(model.device) for name, part in batch_of(groups, weights).items()}
     loss, _ = objective.loss_sum(model, batch)
     loss.backward()
     gradient = model.model.layers[0].self_attn.q_proj.weight.grad
@@ -70,6 +73,15 @@ def test_packed_loss_is_the_token_weighted_loss_of_the_rows_alone(attention: str
     assert packed[0] == pytest.approx(sum(loss for loss, _, _ in alone), rel=2e-2 if half else 1e-5)
     wanted = sum(gradient for _, gradient, _ in alone)
     assert float((packed[1] - wanted).norm() / wanted.norm()) < (5e-2 if half else 1e-4)
+
+
+def test_a_row_that_weighs_two_counts_as_the_row_twice() -> None:
+    twice = loss_and_gradient("sdpa", [[0, 1, 2], [3, 4], [1], [3]])
+    weighted = loss_and_gradient("sdpa", [[0, 1, 2], [3, 4]], {1: 2.0, 3: 2.0})
+    assert weighted[2] == twice[2]
+    assert weighted[0] == pytest.approx(twice[0], rel=1e-5)
+    assert float((weighted[1] - twice[1]).norm() / twice[1].norm()) < 1e-4
+    assert "weights" not in batch_of([[0, 1], [2]]), "rows that weigh 1 cost nothing"
 
 
 def test_without_restarting_positions_rows_would_see_each_other() -> None:

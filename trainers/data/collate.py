@@ -26,7 +26,8 @@ MULTIPLE = 8
 class CausalCollate:
     """`input_ids`, `position_ids` and `labels` of packed sequences, each [batch, length], int64.
 
-    Labels are not shifted; -100 carries no loss, which the first token of every row has.
+    Labels are not shifted; -100 carries no loss, which the first token of every row has. Where a row counts other than
+    1, `weights` [batch, length], float32, says what each token's loss is multiplied with.
     """
 
     pad_token_id: int
@@ -46,12 +47,20 @@ class CausalCollate:
             batch["labels"][row, : len(targets)] = targets
             padding = shape[1] - len(tokens)
             batch["position_ids"][row] = np.concatenate([np.arange(length) for length in [*lengths, padding]])
+        row_weights = _rows(table, "row_weights")
+        if _any_counts_otherwise(row_weights):
+            batch["weights"] = np.ones(shape, np.float32)
+            for row, (weights, lengths) in enumerate(zip(row_weights, row_lengths, strict=True)):
+                batch["weights"][row, : lengths.sum()] = np.repeat(weights, lengths)
         return _tensors(batch)
 
 
 @dataclasses.dataclass(frozen=True)
 class ClassificationCollate:
-    """`input_ids` and `attention_mask` [batch, length] and `labels` [batch] of texts, int64."""
+    """`input_ids` and `attention_mask` [batch, length] and `labels` [batch] of texts, int64.
+
+    Where a row counts other than 1, `weights` [batch], float32, says how much.
+    """
 
     pad_token_id: int
     multiple: int = MULTIPLE
@@ -72,6 +81,9 @@ class ClassificationCollate:
             batch["labels"][:] = table["label"].to_numpy()
         else:
             batch["attention_mask"][:, 0] = 1  # a row that attends to nothing makes NaN
+        weights = _rows(table, "row_weights")
+        if _any_counts_otherwise(weights):
+            batch["weights"] = np.concatenate(weights)
         return _tensors(batch)
 
 
@@ -85,6 +97,10 @@ def _rows(table: pa.Table, name: str) -> list[np.ndarray]:
         offsets, values = chunk.offsets.to_numpy(), chunk.values.to_numpy()
         rows += [values[start:end] for start, end in itertools.pairwise(offsets)]
     return rows
+
+
+def _any_counts_otherwise(row_weights: list[np.ndarray]) -> bool:
+    return any((weights != 1.0).any() for weights in row_weights)
 
 
 def _shape(rows: list[np.ndarray], multiple: int) -> tuple[int, int]:

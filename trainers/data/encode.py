@@ -49,6 +49,13 @@ def parse(
         raise DataError(f"{origin or sources.where(*place)}: {error}") from error
 
 
+def _weight(row: str) -> float:
+    """What a stage says a row counts in the loss; a column of that name in the user's own file says nothing."""
+    if not row.startswith(f'{{"{PLACE}"') or '"weight"' not in row:
+        return 1.0
+    return float(json.loads(row).get("weight", 1.0))
+
+
 def _shorten(text: str) -> str:
     return repr(text if len(text) <= 60 else text[:57] + "...")
 
@@ -75,12 +82,14 @@ class Tokens:
         labels: the ids that carry loss, `IGNORED` elsewhere; empty for classification.
         label: the class, for classification.
         cut: tokens cut off at the end.
+        weight: of the row in the loss; a stage gives it.
     """
 
     ids: list[int]
     labels: list[int]
     label: str = ""
     cut: int = 0
+    weight: float = 1.0
 
     @property
     def is_lost(self) -> bool:
@@ -107,7 +116,14 @@ class Encoder:
 
     def __call__(self, block: pa.Table) -> list[Tokens]:
         """Tokens of each row of a block with the columns `file`, `position` and `row`."""
-        return [tokens for part in _parts_of(block) for tokens in self._encode(part)]
+        return [tokens for part in _parts_of(block) for tokens in self._weighted(part)]
+
+    def _weighted(self, block: pa.Table) -> list[Tokens]:
+        weights = (_weight(row.as_py()) for row in block["row"])
+        return [
+            row if weight == 1.0 else dataclasses.replace(row, weight=weight)
+            for row, weight in zip(self._encode(block), weights, strict=True)
+        ]
 
     def _encode(self, block: pa.Table) -> list[Tokens]:
         places = list(zip(block["file"].to_pylist(), block["position"].to_pylist(), strict=True))

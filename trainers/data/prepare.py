@@ -335,6 +335,7 @@ class Window:
         else:
             columns.append([np.concatenate([row.labels for row in group]) for group in sequences])
             columns.append([[len(row.ids) for row in group] for group in sequences])
+        columns.append([[row.weight for row in group] for group in sequences])
         arrays = [pa.array(column, kind) for column, kind in zip(columns, schema.types, strict=True)]
         rows_per_batch = write_sequences(self.storage, name, pa.table(arrays, schema))
         return {"name": name, "num_sequences": len(sequences), "rows_per_batch": rows_per_batch}

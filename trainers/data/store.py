@@ -27,13 +27,13 @@ OPEN_FILES = 256
 
 
 def sequence_schema(classification: bool) -> pa.Schema:
-    """Columns of the files: packed sequences with their labels and row lengths, or texts with their class."""
+    """Columns of the files: packed sequences with the labels, lengths and weights of their rows, or texts with their class."""
     import pyarrow as pa
 
-    tokens = pa.list_(pa.int32())
+    tokens, weights = pa.list_(pa.int32()), ("row_weights", pa.list_(pa.float32()))
     if classification:
-        return pa.schema([("input_ids", tokens), ("label", pa.string())])
-    return pa.schema([("input_ids", tokens), ("labels", tokens), ("row_lengths", tokens)])
+        return pa.schema([("input_ids", tokens), ("label", pa.string()), weights])
+    return pa.schema([("input_ids", tokens), ("labels", tokens), ("row_lengths", tokens), weights])
 
 
 def write_sequences(storage: Storage, name: str, table: pa.Table) -> int:
@@ -99,7 +99,8 @@ class PreparedSplit:
         """Sequences by number, in the order asked for.
 
         Columns: `input_ids`, and for causal models `labels` (-100 carries no loss) and `row_lengths` (tokens of each
-        row packed into the sequence), for classification `label` (class id).
+        row packed into the sequence), for classification `label` (class id); `row_weights` is what each row counts in
+        the loss.
         """
         import pyarrow as pa
 

@@ -19,7 +19,10 @@ IGNORED = -100
 
 
 class Objective(ABC):
-    """A loss that is a sum over units (tokens, rows), so that it can be averaged exactly over all workers."""
+    """A loss that is a sum over units (tokens, rows), so that it can be averaged exactly over all workers.
+
+    A row's weight counts on both sides: its loss is multiplied with it, and so are the units it stands for.
+    """
 
     def __init__(self, config: RunConfig) -> None:
         self.config = config
@@ -28,8 +31,8 @@ class Objective(ABC):
         """Change the model before the engine wraps it."""
 
     @abstractmethod
-    def num_units(self, batch: Batch) -> int:
-        """Tokens or rows of `batch` that carry loss."""
+    def num_units(self, batch: Batch) -> float:
+        """Tokens or rows of `batch` that carry loss, each as often as its row's weight says."""
 
     @abstractmethod
     def loss_sum(self, model: Callable, batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
@@ -41,4 +44,4 @@ class Objective(ABC):
 
     def summarise(self, sums: dict[str, float], units: float) -> dict[str, float]:
         """Metrics of an evaluation from sums over all its units."""
-        return {"loss": sums["loss"] / max(units, 1.0)}
+        return {"loss": sums["loss"] / (units or 1.0)}

@@ -14,18 +14,22 @@ from trainers.objectives.base import IGNORED, Batch, Objective
 class ClassificationObjective(Objective):
     """One label per text; the sum is over rows."""
 
-    def num_units(self, batch: Batch) -> int:
-        return int((batch["labels"] != IGNORED).sum())
+    def num_units(self, batch: Batch) -> float:
+        carries = batch["labels"] != IGNORED
+        return float(batch["weights"][carries].double().sum() if "weights" in batch else carries.sum())
 
     def loss_sum(self, model: Callable, batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         settings = self.config.train.objective
         assert isinstance(settings, Classification)
         labels = batch["labels"]
         logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits.float()
-        loss = cross_entropy(
-            logits, labels, reduction="sum", ignore_index=IGNORED, label_smoothing=settings.label_smoothing
+        losses = cross_entropy(
+            logits, labels, reduction="none", ignore_index=IGNORED, label_smoothing=settings.label_smoothing
         )
-        return loss, {"loss": loss.detach(), "correct": (logits.argmax(-1) == labels).sum().detach()}
+        correct = (logits.argmax(-1) == labels).float()
+        if "weights" in batch:
+            losses, correct = losses * batch["weights"], correct * batch["weights"]
+        return losses.sum(), {"loss": losses.sum().detach(), "correct": correct.sum().detach()}
 
     def summarise(self, sums: dict[str, float], units: float) -> dict[str, float]:
-        return {"loss": sums["loss"] / max(units, 1.0), "accuracy": sums["correct"] / max(units, 1.0)}
+        return {"loss": sums["loss"] / (units or 1.0), "accuracy": sums["correct"] / (units or 1.0)}

@@ -40,22 +40,35 @@ class SupervisedFineTuningObjective(Objective):
         hidden, *rest = inputs
         return hidden[self._kept], *rest
 
-    def num_units(self, batch: Batch) -> int:
-        return int((batch["labels"][:, 1:] != IGNORED).sum())
+    def num_units(self, batch: Batch) -> float:
+        carries = batch["labels"][:, 1:] != IGNORED
+        if "weights" in batch:
+            return float(batch["weights"][:, 1:][carries].double().sum())
+        return float(carries.sum())
 
     def loss_sum(self, model: Callable, batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         ids, positions, labels = batch["input_ids"], batch["position_ids"], batch["labels"]
+        weights = batch.get("weights")
         targets = torch.cat([labels[:, 1:], labels.new_full((len(labels), 1), IGNORED)], dim=1)
+        if weights is not None:  # of the token that is predicted
+            weights = torch.cat([weights[:, 1:], weights[:, :1]], dim=1)
         if self._flatten:  # the varlen kernel tells rows apart by position only within one long sequence
             ids, positions, targets = (part.reshape(1, -1) for part in (ids, positions, targets))
+            weights = None if weights is None else weights.reshape(1, -1)
         self._kept = targets != IGNORED
         try:
             logits = model(input_ids=ids, position_ids=positions, use_cache=False).logits
         finally:
             kept, self._kept = self._kept, None
-        loss = cross_entropy(logits.float(), targets[kept], reduction="sum")
+        loss = _weighted_sum(logits.float(), targets[kept], None if weights is None else weights[kept])
         return loss, {"loss": loss.detach()}
 
     def summarise(self, sums: dict[str, float], units: float) -> dict[str, float]:
-        loss = sums["loss"] / max(units, 1.0)
+        loss = sums["loss"] / (units or 1.0)
         return {"loss": loss, "perplexity": math.exp(min(loss, 80.0))}
+
+
+def _weighted_sum(logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor | None) -> torch.Tensor:
+    if weights is None:
+        return cross_entropy(logits, targets, reduction="sum")
+    return (cross_entropy(logits, targets, reduction="none") * weights).sum()

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import sys
+import types
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from pyarrow import parquet
 
 from cluster.config import RunConfig
 from cluster.exceptions import ConfigError, DataError
 from cluster.storage import Storage
+from trainers.data.prepare import prepare
 from trainers.data.staging import StagedRows, stage_rows
+from trainers.objectives import build_objective
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
@@ -21,11 +25,17 @@ MODULE = """
 def shout(row, mark="!"):
     return row | {"text": row["text"].upper() + mark}
 
+def drop_text(row):
+    return row | {"text": " "}
+
 def drop_short(row, at_least):
     return row if len(row["text"]) >= at_least else None
 
 def twice(row):
     return [row, row | {"text": row["text"] + " again"}]
+
+def weigh(row):
+    return row | {"weight": 3.0 if row["label"] == "odd" else 0.5}
 
 def raises(row):
     if "3" in row["text"]:
@@ -151,3 +161,31 @@ def test_validation_rows_are_held_out_before_the_stages(tmp_path: Path) -> None:
     rows = staged(tmp_path, [python("twice", splits=["train"])], val_size=0.4)
     assert rows.report["rows"]["train"] % 2 == 0
     assert rows.report["rows"]["train"] // 2 + rows.report["rows"]["validation"] == 8
+
+
+def test_prepared_rows_carry_the_weight_that_a_stage_gave_them_and_the_place_they_came_from(
+    tmp_path: Path, tokenizer: Any
+) -> None:
+    config = config_of(tmp_path, [python("weigh")])
+    prepared = prepare(config, tokenizer, Storage.open(tmp_path / "data"))
+    rows = prepared.splits["train"].read(range(8))
+    weights = {prepared.labels[row["label"]]: row["row_weights"] for row in rows.to_pylist()}
+    assert weights == {"even": [0.5], "odd": [3.0]}
+    config = config_of(tmp_path, [python("drop_text")])
+    with pytest.raises(DataError, match=r"train.jsonl:1: an empty text"):
+        prepare(config, tokenizer, Storage.open(tmp_path / "data"))
+
+
+def test_weighted_rows_reach_the_loss_of_a_classifier(tmp_path: Path) -> None:
+    logits = torch.tensor([[2.0, -1.0], [0.5, 0.5], [-3.0, 1.0]])
+    batch = {"input_ids": torch.zeros(3, 1), "attention_mask": torch.ones(3, 1), "labels": torch.tensor([1, 0, 1])}
+    objective = build_objective(config_of(tmp_path, []))
+
+    def model(**_: Any) -> Any:
+        return types.SimpleNamespace(logits=logits)
+
+    weighted = batch | {"weights": torch.tensor([2.0, 0.0, 0.5])}
+    loss, _ = objective.loss_sum(model, weighted)
+    alone = [torch.nn.functional.cross_entropy(logits[row], batch["labels"][row]) for row in range(3)]
+    assert float(loss) == pytest.approx(float(2 * alone[0] + 0.5 * alone[2]))
+    assert objective.num_units(weighted) == 2.5
