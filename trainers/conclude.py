@@ -9,6 +9,8 @@ from typing import Any
 from cluster.config import RunConfig
 from cluster.runs import RunDirectory
 from cluster.storage import Storage
+from trainers.data.staging import StagedRows
+from trainers.data.store import Prepared
 from trainers.evaluation import EvaluationResult, evaluate_folder
 from trainers.folder import ModelFolder
 from trainers.modelcard import CARD, model_card
@@ -17,14 +19,14 @@ from trainers.report import EVALUATION, SAMPLES
 logger = logging.getLogger(__name__)
 
 
-def conclude(run: RunDirectory, model_path: str, metrics: dict[str, Any]) -> dict[str, Any]:
-    """Score `data.test` with the finished model folder; write `metrics.json`, the model card and `evaluation.json`.
+def conclude(run: RunDirectory, model_path: str, metrics: dict[str, Any], prepared: Prepared) -> dict[str, Any]:
+    """Score the test rows with the finished model folder; write `metrics.json`, the model card and `evaluation.json`.
 
     Returns:
         The metrics, with those of the test rows as `test_...`.
     """
     storage = Storage.open(model_path)
-    result = score_test_rows(run.config, storage)
+    result = score_test_rows(run.config, storage, prepared)
     if result is not None:
         metrics = metrics | {f"test_{name}": value for name, value in result.metrics.items()}
         run.storage.write_json(EVALUATION, describe(result))
@@ -33,11 +35,12 @@ def conclude(run: RunDirectory, model_path: str, metrics: dict[str, Any]) -> dic
     return metrics
 
 
-def score_test_rows(config: RunConfig, model: Storage) -> EvaluationResult | None:
-    """Scores on `data.test`, or None where the run has no test rows."""
-    if not config.data.test:
+def score_test_rows(config: RunConfig, model: Storage, prepared: Prepared) -> EvaluationResult | None:
+    """Scores on the test rows as the stages left them, or on `data.test`; None where the run has no test rows."""
+    named = [config.data.test] if isinstance(config.data.test, str) else config.data.test or []
+    files = StagedRows.open(prepared.rows_url).files.get("test", []) if prepared.rows_url else named
+    if not files:
         return None
-    files = [config.data.test] if isinstance(config.data.test, str) else config.data.test
     folder = ModelFolder.open(model.local_folder())
     return evaluate_folder(folder, files, config.evaluate, slices=config.evaluate.slices)
 

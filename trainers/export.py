@@ -102,7 +102,7 @@ def lineage(config: RunConfig, prepared: Prepared, step: int) -> dict[str, Any]:
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "step": step,
         "parent": config.model.name_or_path if isinstance(config.model, Pretrained) else None,
-        "data": {"fingerprint": prepared.fingerprint, "report": prepared.report},
+        "data": {"fingerprint": prepared.fingerprint, "report": prepared.report, "inputs": prepared.inputs},
         "labels": prepared.labels,
         "seed": config.train.seed,
         "num_workers": config.cluster.num_workers,

@@ -101,7 +101,7 @@ def _train(run: RunDirectory, listeners: list[Callable[[Row], None]] | None, lau
         metrics = _metrics(ended, run.metrics())
         task = ray.remote(num_cpus=1)(export)
         model_path = ray.get(task.remote(config, run.storage.url, prepared.url, ended["best_step"], metrics))
-        metrics = conclude(run, model_path, metrics)
+        metrics = conclude(run, model_path, metrics, prepared)
         version = _register(run, model_path, metrics, prepared, tracker)
         state = "finished"
     finally:
@@ -120,16 +120,19 @@ def prepare_data(run: RunDirectory) -> Prepared:
     from transformers import AutoTokenizer
 
     from trainers.data.prepare import prepare
+    from trainers.data.staging import stage_rows
     from trainers.models import check_positions
     from trainers.tokenizer import load_tokenizer, training_texts
 
-    config = run.config
+    config, storage = run.config, Storage.open(run.config.cluster.storage_path).child("data")
     check_positions(config)
+    rows = stage_rows(config, storage) if config.data.is_staged else None
     if not run.storage.exists(f"{TOKENIZER}/tokenizer_config.json"):
-        texts = training_texts(config) if config.model.kind == "scratch" else None
+        files = rows.files["train"] if rows else None
+        texts = training_texts(config, files) if config.model.kind == "scratch" else None
         upload_saved(load_tokenizer(config.model, texts).save_pretrained, run.storage, TOKENIZER)
     tokenizer = AutoTokenizer.from_pretrained(run.storage.local_folder(TOKENIZER))
-    return prepare(config, tokenizer, Storage.open(config.cluster.storage_path).child("data"))
+    return prepare(config, tokenizer, storage, rows)
 
 
 def upload_saved(save: Callable[[str], Any], storage: Storage, name: str) -> None:

@@ -43,10 +43,14 @@ def load_tokenizer(model: ModelConfig, texts: Iterable[str] | None = None) -> Pr
     return with_chat_template(_with_pad_and_end(tokenizer), model.chat_template)
 
 
-def training_texts(config: RunConfig) -> Iterator[str]:
-    """The texts of a run's training rows, streamed, for the tokenizer of a model built from scratch."""
+def training_texts(config: RunConfig, files: list[str] | None = None) -> Iterator[str]:
+    """The texts of a run's training rows, streamed, for the tokenizer of a model built from scratch.
+
+    Args:
+        files: the training rows after the stages, where there are stages.
+    """
     classification = isinstance(config.train.objective, Classification)
-    for example in examples(config.data.train, config.data, "train", classification):
+    for example in examples(files or config.data.train, config.data, "train", classification):
         match example:
             case Conversation(messages=messages):  # roles included: the template writes them into every row
                 yield from (f"{message['role']}\n{message['content']}" for message in messages)

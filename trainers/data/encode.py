@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from cluster.config.data import DataConfig
+from cluster.config.data import Columns, DataConfig
 from cluster.exceptions import DataError
 from trainers.data.formats import PLACE
 from trainers.data.shapes import Conversation, Example, LabelledText, PromptCompletion, Text, read_example
@@ -43,10 +43,16 @@ def parse(
             "expected one JSON object per line"
         ) from error
     origin = value.pop(PLACE, None) if isinstance(value, dict) else None
+    config = config if origin is None else as_staged(config)
     try:
         return read_example(value, config, classification)
     except DataError as error:
         raise DataError(f"{origin or sources.where(*place)}: {error}") from error
+
+
+def as_staged(config: DataConfig) -> DataConfig:
+    """The settings by which rows are read that went through the stages: they are in canonical form."""
+    return config.model_copy(update={"shape": "auto", "columns": Columns(), "system": None})
 
 
 def _weight(row: str) -> float:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from cluster.exceptions import DataError
+from trainers.data.record import STAGED
 
 Rows = Iterator[tuple[int, str]]
 
@@ -31,6 +32,8 @@ EXTENSIONS = {
     ".text": "text",
 }
 COMPRESSIONS = (".gz", ".bz2", ".zst", ".lz4", ".xz")
+COLUMNS = "_columns"
+"""Key of staged rows with the columns of the source that are not learnt from."""
 CHUNK = 1 << 20
 PLACE = "_place"
 """Key of staged rows with the file and line that a row was first read from."""
@@ -282,10 +285,23 @@ def read_staged(file: DataFile, start: int, end: int | None) -> Rows:
 
     with parquet.ParquetFile(file_system(file.scheme, file.path).open_input_file(file.path)) as table:
         position = 0
-        for batch in table.iter_batches(batch_size=1024, columns=["row", "place"]):
-            for row, place in zip(batch["row"].to_pylist(), batch["place"].to_pylist(), strict=True):
+        for batch in table.iter_batches(batch_size=1024, columns=["row", "place", "columns"]):
+            for row, place, columns in zip(*(column.to_pylist() for column in batch.columns), strict=True):
                 position += 1
-                yield position, f'{{"{PLACE}": {json.dumps(place, ensure_ascii=False)}, {row[1:]}'
+                origin = json.dumps(place, ensure_ascii=False)
+                yield position, f'{{"{PLACE}": {origin}, "{COLUMNS}": {columns}, {row[1:]}'
+
+
+def is_staged(file: DataFile) -> bool:
+    """Whether a Parquet file holds rows that went through the stages."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    try:
+        with parquet.ParquetFile(file_system(file.scheme, file.path).open_input_file(file.path)) as table:
+            return STAGED.encode() in (table.schema_arrow.metadata or {})
+    except (pa.ArrowInvalid, OSError):  # the reader will say what is wrong with it
+        return False
 
 
 READERS: dict[str, Callable[[DataFile, int, int | None], Rows]] = {

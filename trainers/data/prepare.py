@@ -20,14 +20,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cluster import exceptions
-from cluster.config import Classification, Columns, RunConfig
+from cluster.config import Classification, RunConfig
 from cluster.exceptions import DataError, UserError, mobula_cause
 from cluster.storage import Storage
 from trainers.data.encode import IGNORED, Encoder, Tokens
 from trainers.data.packing import pack
 from trainers.data.ray_data import quiet_context
 from trainers.data.sources import Sources, read, staged_sources
-from trainers.data.staging import file_stamps, is_held_out, locate_splits, stage_rows
+from trainers.data.staging import StagedRows, describe_inputs, file_stamps, is_held_out, locate_splits, stage_rows
 from trainers.data.store import LENGTHS, MANIFEST, Prepared, sequence_schema, write_sequences
 
 if TYPE_CHECKING:
@@ -45,26 +45,33 @@ BLOCK_BYTES = 4 << 20
 Counts = dict[str, Any]
 
 
-def prepare(config: RunConfig, tokenizer: PreTrainedTokenizerBase, storage: Storage) -> Prepared:
+def prepare(
+    config: RunConfig, tokenizer: PreTrainedTokenizerBase, storage: Storage, rows: StagedRows | None = None
+) -> Prepared:
     """Prepare the data of a run, or find it prepared.
 
     Args:
         storage: folder of all prepared data; each set gets a folder named by its fingerprint. Ray must be initialised.
+        rows: the rows after the stages of `data.stages`. Default: they are taken through them here.
 
     Raises:
         DataError: with file and line, for whatever in the data cannot be used.
     """
-    sources = locate_splits(config)
     if config.data.is_staged:
-        rows = stage_rows(config, storage.child("rows"))
+        rows = rows or stage_rows(config, storage)
         fingerprint = fingerprint_of(config, tokenizer, rows.fingerprint)
         sources = {split: staged_sources(files, _named(config, split)) for split, files in rows.files.items()}
         config = _after_stages(config)
     else:
+        sources = locate_splits(config)
         fingerprint = fingerprint_of(config, tokenizer, file_stamps(sources))
     target = storage.child(fingerprint)
     if not target.exists(MANIFEST):
-        _Preparation(config, tokenizer, target, fingerprint).run(sources)
+        known = {
+            "inputs": rows.inputs if rows else describe_inputs(sources),
+            "rows_url": rows.url if rows else None,
+        }
+        _Preparation(config, tokenizer, target, fingerprint, known).run(sources)
     prepared = Prepared.open(target.url)
     _log_losses(config, prepared)
     return prepared
@@ -76,9 +83,8 @@ def _named(config: RunConfig, split: str) -> str | list[str]:
 
 
 def _after_stages(config: RunConfig) -> RunConfig:
-    """The config by which staged rows are read: they are in canonical form, and split already."""
-    plain = {"shape": "auto", "columns": Columns(), "system": None, "max_rows": None, "val_size": 0.0}
-    return config.model_copy(update={"data": config.data.model_copy(update=plain)})
+    """The config by which staged rows are prepared: they are counted and split already."""
+    return config.model_copy(update={"data": config.data.model_copy(update={"max_rows": None, "val_size": 0.0})})
 
 
 def fingerprint_of(config: RunConfig, tokenizer: PreTrainedTokenizerBase, rows: Any) -> str:
@@ -123,9 +129,15 @@ class _Preparation:
     """One attempt to prepare a data set. Several may run at once; the first to write the manifest wins."""
 
     def __init__(
-        self, config: RunConfig, tokenizer: PreTrainedTokenizerBase, storage: Storage, fingerprint: str
+        self,
+        config: RunConfig,
+        tokenizer: PreTrainedTokenizerBase,
+        storage: Storage,
+        fingerprint: str,
+        known: dict[str, Any],
     ) -> None:
         self.config, self.tokenizer, self.storage, self.fingerprint = config, tokenizer, storage, fingerprint
+        self.known = known
         self.classification = isinstance(config.train.objective, Classification)
         self.attempt = f"part-{uuid.uuid4().hex[:8]}"
         self.labels: list[str] = []
@@ -221,6 +233,7 @@ class _Preparation:
             "labels": self.labels,
             "splits": {name: split["manifest"] for name, split in splits.items()},
             "report": {name: split["report"] for name, split in splits.items()},
+            **self.known,
         }
         self.storage.write_json(MANIFEST, manifest)
 

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 
+STAGED = "mobula.staged"
+"""Key in the metadata of Parquet files that hold records."""
+
 INPUT_ROLES = ("user", "text", "prompt")
 """Roles of the texts that a model is given."""
 OUTPUT_ROLES = ("assistant", "completion", "chosen", "rejected")
@@ -104,7 +107,7 @@ def _slots(row: Row) -> Iterator[tuple[str, Any, Any]]:
 
 
 def schema() -> pa.Schema:
-    """Columns of the blocks between stages."""
+    """Columns of the blocks between stages; the metadata tells files of such rows from other Parquet files."""
     import pyarrow as pa
 
     text = pa.string()
@@ -121,7 +124,8 @@ def schema() -> pa.Schema:
             ("changes", pa.list_(text)),
             ("before", text),
             ("origin", text),
-        ]
+        ],
+        metadata={STAGED: "1"},
     )
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from cluster.config.data import DataConfig
 from cluster.exceptions import DataError
 from trainers.data import hub
-from trainers.data.formats import COMPRESSIONS, EXTENSIONS, READERS, DataFile, file_system, sniff
+from trainers.data.formats import COMPRESSIONS, EXTENSIONS, READERS, DataFile, file_system, is_staged, sniff
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -270,6 +270,8 @@ def _data_file(name: str, scheme: str, path: str, info: Any, explicit: bool) -> 
         file = dataclasses.replace(file, format=sniff(file) or file.format)
     if not file.format:
         raise DataError(f"{name}: unknown format; expected {FORMATS}, told by the extension ({', '.join(EXTENSIONS)})")
+    if file.format == "parquet" and is_staged(file):
+        file = dataclasses.replace(file, format="staged")
     return dataclasses.replace(file, stamp=_stamp(file, info))
 
 

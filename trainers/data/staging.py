@@ -1,6 +1,6 @@
 """Rows through the stages of `data.stages`: read, stage by stage, written as Parquet. The first half of preparing data.
 
-    rows/<fingerprint>/
+    data/rows/<fingerprint>/
         part-<attempt>/<split>/*.parquet   rows that go on to be tokenised, with what is known of each
         rejected.parquet changed.parquet   rows left out, with the reason; a sample of the rows that a stage changed
         manifest.json                      written last: files, counts of every stage
@@ -61,12 +61,14 @@ class StagedRows:
         fingerprint: of inputs, stages and their versions.
         files: Parquet files of each split, in order.
         report: rows read; for each split its rows; for each stage what it rejected, changed and added.
+        inputs: name, size in bytes and hash of every file that was read, by split.
     """
 
     url: str
     fingerprint: str
     files: dict[str, list[str]]
     report: Counts
+    inputs: dict[str, list[Counts]]
 
     @classmethod
     def open(cls, url: str) -> StagedRows:
@@ -74,7 +76,7 @@ class StagedRows:
         storage = Storage.open(url)
         manifest = storage.read_json(MANIFEST)
         files = {split: [storage.place(name) for name in names] for split, names in manifest["files"].items()}
-        return cls(storage.url, manifest["fingerprint"], files, manifest["report"])
+        return cls(storage.url, manifest["fingerprint"], files, manifest["report"], manifest["inputs"])
 
     def records(self, split: str) -> Iterator[Record]:
         """The rows of a split, streamed in this process."""
@@ -105,14 +107,15 @@ def stage_rows(config: RunConfig, storage: Storage) -> StagedRows:
     """Take the rows of a run through its stages, or find them as an earlier run left them.
 
     Args:
-        storage: folder of all staged rows; each set gets a folder named by its fingerprint. Ray must be initialised.
+        storage: folder of all prepared data; the rows get a folder below `rows/`, named by their fingerprint. Ray must
+            be initialised.
 
     Raises:
         DataError: with file and line, for a row that cannot be used; or if no training row is left.
     """
     sources = locate_splits(config)
     fingerprint = fingerprint_of(config, sources)
-    target = storage.child(fingerprint)
+    target = storage.child("rows", fingerprint)
     if not target.exists(MANIFEST):
         _Staging(config, target, fingerprint).run(sources)
     return StagedRows.open(target.url)
@@ -129,6 +132,14 @@ def file_stamps(sources: dict[str, Sources]) -> dict[str, Any]:
     """What changes when the content of an input does, for fingerprints."""
     return {
         split: [(file.format, file.split, file.size, file.stamp) for file in found.files]
+        for split, found in sources.items()
+    }
+
+
+def describe_inputs(sources: dict[str, Sources]) -> dict[str, list[dict[str, Any]]]:
+    """Name, size and hash of every input file, for the lineage of what is made of them."""
+    return {
+        split: [{"name": file.name, "bytes": file.size, "hash": file.stamp} for file in found.files]
         for split, found in sources.items()
     }
 
@@ -172,7 +183,7 @@ class _Staging:
             for result in _iterate(results):
                 outcome.add(result)
             self._check(outcome, sources)
-            self._write(outcome)
+            self._write(outcome, describe_inputs(sources))
         except BaseException:
             ours.delete()
             raise
@@ -219,7 +230,7 @@ class _Staging:
         told = "; ".join(f"{count} x {reason}" for reason, count in reasons.most_common(3)) or "there were none"
         raise DataError(f"{names}: no training row is left of {outcome.rows_read} read ({told}); change data.stages")
 
-    def _write(self, outcome: _Outcome) -> None:
+    def _write(self, outcome: _Outcome, inputs: Counts) -> None:
         ours = self.storage.child(self.attempt)
         for name in (REJECTED, CHANGED):
             _concatenate(ours, outcome.side_files[name], self.storage, name)
@@ -232,6 +243,7 @@ class _Staging:
             "version": VERSION,
             "fingerprint": self.fingerprint,
             "files": files,
+            "inputs": inputs,
             "report": outcome.report(names),
         }
         self.storage.write_json(MANIFEST, manifest)

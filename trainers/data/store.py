@@ -145,6 +145,8 @@ class Prepared:
         splits: `train`, and `validation` and `test` where there are rows for them.
         labels: class names in id order; empty for causal models.
         report: counts for each split: rows, sequences, tokens, what was cut and what was dropped, rows of each source.
+        inputs: name, size in bytes and hash of every file that was read, by split.
+        rows_url: folder of the rows after the stages (`trainers.data.staging`), where there are stages.
     """
 
     url: str
@@ -152,6 +154,8 @@ class Prepared:
     splits: dict[str, PreparedSplit]
     labels: list[str]
     report: dict[str, Any]
+    inputs: dict[str, list[dict[str, Any]]] = dataclasses.field(default_factory=dict)
+    rows_url: str | None = None
 
     @classmethod
     def open(cls, url: str) -> Prepared:
@@ -169,4 +173,5 @@ class Prepared:
             )
             for name, split in manifest["splits"].items()
         }
-        return cls(storage.url, manifest["fingerprint"], splits, labels, manifest["report"])
+        known = (manifest[name] for name in ("report", "inputs", "rows_url"))
+        return cls(storage.url, manifest["fingerprint"], splits, labels, *known)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from cluster.config import DataConfig, EvaluateConfig
 from trainers.data.encode import IGNORED, Encoder, Tokens, parse
+from trainers.data.formats import COLUMNS
 from trainers.data.shapes import Conversation, PromptCompletion
 from trainers.data.sources import Sources
 from trainers.data.template import render
@@ -78,6 +79,7 @@ class Scorer(ABC):
         if not self.task.slices:
             return {}
         values = json.loads(row)
+        values |= values.get(COLUMNS, {})
         return {name: str(values.get(name, NO_VALUE)) for name in self.task.slices}
 
     def batches(self, lengths: Sequence[int]) -> Iterator[list[int]]:

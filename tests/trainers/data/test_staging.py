@@ -70,7 +70,7 @@ def config_of(folder: Path, stages: list[dict[str, Any]], **data: Any) -> RunCon
 
 
 def staged(folder: Path, stages: list[dict[str, Any]], **data: Any) -> StagedRows:
-    return stage_rows(config_of(folder, stages, **data), Storage.open(folder / "rows"))
+    return stage_rows(config_of(folder, stages, **data), Storage.open(folder))
 
 
 def python(name: str, **more: Any) -> dict[str, Any]:
@@ -149,6 +149,7 @@ def test_no_row_left_is_refused_with_the_reasons(tmp_path: Path) -> None:
         DataError, match=r"no training row is left of 8 read .8 x own_stages:drop_short: the function returned None"
     ):
         staged(tmp_path, [python("drop_short", arguments={"at_least": 1000})])
+    assert (tmp_path / "rows").is_dir()
     assert not any(path.is_file() for path in (tmp_path / "rows").rglob("*"))
 
 
