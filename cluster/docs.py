@@ -98,7 +98,9 @@ def _kind(model: type[BaseModel]) -> str | None:
 
 
 def _usual_kind(field: FieldInfo) -> str | None:
-    """The alternative that is meant without a `kind`: that of the default, else the first."""
+    """The alternative that is meant without a `kind`: that of the default, else the first; in a list there is none."""
+    if get_origin(field.annotation) is list:
+        return None
     return _kind(models_in(field.annotation)[0] if field.is_required() else type(field.default))
 
 
@@ -122,7 +124,8 @@ def _type(field: FieldInfo) -> str:
     models = models_in(field.annotation)
     if models:
         kinds = ", ".join(f"`{_kind(model)}`" for model in models if _kind(model))
-        return f"section, of `kind` {kinds}" if kinds else "section"
+        section = "list of sections" if get_origin(field.annotation) is list else "section"
+        return f"{section}, of `kind` {kinds}" if kinds else section
     bounds = [
         f"{words} {getattr(limit, name):g}"
         for limit in field.metadata
