@@ -9,6 +9,7 @@ from trainers.data.stages.base import AnyStage, DatasetStage, RowStage, StageCon
 
 STAGES = {
     "python": "user:User",
+    "noise": "augment.noise:Noise",
 }
 """Kind in `data.stages` -> module in this package and class in it."""
 

@@ -1,0 +1,65 @@
+"""Stages that make more training rows out of those there are. Validation and test rows pass by, by type."""
+
+from typing import Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from cluster.config.stages.base import TrainOnlyStage
+
+Role = Literal["system", "developer", "user", "assistant", "tool", "text", "prompt", "completion", "chosen", "rejected"]
+
+
+class Augment(TrainOnlyStage):
+    """What every augmenting stage has: the original row stays, and changed copies of it follow.
+
+    A copy that equals the original or another copy of it is drawn again a few times and then left out.
+    """
+
+    copies: int = Field(default=1, ge=1)
+    """Rows made of each chosen row."""
+    share: float = Field(default=1.0, gt=0.0, le=1.0)
+    """Probability that a row is chosen."""
+    labels: list[str] = Field(default_factory=list)
+    """Choose only rows of these classes."""
+    where: dict[str, Any] = Field(default_factory=dict)
+    """Choose only rows with these values, as `column: value` or `column: [values]`; notes of earlier stages count as columns."""
+    roles: list[Role] = Field(default=["user", "text", "prompt"], min_length=1)
+    """Which texts of a row are changed. Answers stay as they are unless `assistant` or `completion` is named."""
+    chain: bool = False
+    """Choose also rows that an earlier stage made by augmentation; otherwise several stages each start from the originals."""
+
+
+class NoiseStage(Augment):
+    """Random mistakes: words left out, moved or repeated (EDA, Wei and Zou 2019), typing and scanning errors, other case and format.
+
+    Negations (`not`, `never`, ...) are neither left out nor misspelt, since without them a text says the opposite.
+    """
+
+    kind: Literal["noise"] = "noise"
+    delete: float = Field(default=0.05, ge=0.0, lt=1.0)
+    """Share of words that are left out."""
+    swap: float = Field(default=0.05, ge=0.0, le=1.0)
+    """Share of words that change places with the next one."""
+    insert: float = Field(default=0.0, ge=0.0, le=1.0)
+    """Share of words after which another word of the text is said again."""
+    typos: float = Field(default=0.02, ge=0.0, le=1.0)
+    """Share of letters mistyped: the neighbour on a QWERTY keyboard, a letter left out, doubled or in the wrong order."""
+    ocr: float = Field(default=0.0, ge=0.0, le=1.0)
+    """Share of characters that a scanner confuses, such as `l` and `1` or `rn` and `m`."""
+    case: float = Field(default=0.0, ge=0.0, le=1.0)
+    """Probability that a text becomes lower case, upper case or begins without a capital."""
+    format: float = Field(default=0.0, ge=0.0, le=1.0)
+    """Probability that a text loses or changes its final punctuation, its commas or its spacing."""
+    truncate: float = Field(default=0.0, ge=0.0, le=1.0)
+    """Probability that a text breaks off in its second half."""
+
+    @model_validator(mode="after")
+    def something_is_changed(self) -> Self:
+        rates = ("delete", "swap", "insert", "typos", "ocr", "case", "format", "truncate")
+        if not any(getattr(self, name) for name in rates):
+            raise ValueError(f"all rates are 0, so nothing would be changed; set one of {', '.join(rates)}")
+        return self
+
+
+AugmentStage = NoiseStage
+"""The kinds that make rows."""

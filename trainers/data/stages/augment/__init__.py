@@ -1,0 +1,1 @@
+"""More training rows out of those there are: one file for each kind of augmentation."""
