@@ -8,7 +8,7 @@ from __future__ import annotations
 import html
 import io
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -60,17 +60,22 @@ def render(page: Page) -> str:
     name = html.escape(page.run.config.name)
     sections = [
         _cards(page),
-        _section("Learning", _plots(page.rows)),
-        _section("Evaluation", _evaluation(page.evaluation, page.samples)),
-        _section("The served model answers", _exchanges(page.exchanges)),
-        _section("Data", _data(page.record)),
-        _section("Settings", _settings(page.run.config.model_dump(mode="json"))),
-        _section("Where everything lies", _places(page)),
+        section("Learning", _plots(page.rows)),
+        section("Evaluation", _evaluation(page.evaluation, page.samples)),
+        section("The served model answers", _exchanges(page.exchanges)),
+        section("Data", _data(page.record)),
+        section("Settings", _settings(page.run.config.model_dump(mode="json"))),
+        section("Where everything lies", _places(page)),
     ]
+    return document(name, "Mobula run", _subtitle(page), sections)
+
+
+def document(name: str, kind: str, subtitle: str, sections: Sequence[str]) -> str:
+    """A whole HTML page; its parts are HTML already."""
     return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{name} · Mobula run</title>'
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{name} · {kind}</title>'
         f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{STYLE}</style></head>'
-        f"<body><header><h1>{name}</h1><p>{_subtitle(page)}</p></header><main>{''.join(sections)}</main></body></html>\n"
+        f"<body><header><h1>{name}</h1><p>{subtitle}</p></header><main>{''.join(sections)}</main></body></html>\n"
     )
 
 
@@ -84,7 +89,8 @@ def _subtitle(page: Page) -> str:
     return html.escape(f"{what} · {state}")
 
 
-def _section(title: str, body: str) -> str:
+def section(title: str, body: str) -> str:
+    """A part of the page under a heading; nothing where there is nothing to say."""
     return f"<section><h2>{title}</h2>{body}</section>" if body else ""
 
 
@@ -100,12 +106,16 @@ def _cards(page: Page) -> str:
         ("throughput", _tokens_per_s(metrics), "useful tokens a second"),
         ("version", str(page.record.version) if page.record and page.record.version else "-", "in the registry"),
     ]
-    cards = [
+    return cards([card for card in found if card[1] != "-"])
+
+
+def cards(shown: Iterable[tuple[str, str, str]]) -> str:
+    """Name, value and note of the figures that matter most."""
+    parts = [
         f'<div class="card"><b>{html.escape(value)}</b><span>{html.escape(name)}</span><i>{html.escape(note)}</i></div>'
-        for name, value, note in found
-        if value != "-"
+        for name, value, note in shown
     ]
-    return f'<section class="cards">{"".join(cards)}</section>'
+    return f'<section class="cards">{"".join(parts)}</section>'
 
 
 def _score_cards(evaluation: Mapping[str, Any] | None) -> list[tuple[str, str, str]]:
@@ -156,23 +166,51 @@ def _points(rows: Iterable[Row], name: str) -> list[tuple[float, float]]:
 
 
 def plot(
-    title: str, lines: Mapping[str, list[tuple[float, float]]], *, log: bool = False, from_zero: bool = False
+    title: str,
+    lines: Mapping[str, list[tuple[float, float]]],
+    *,
+    across: str = "step",
+    log: bool = False,
+    from_zero: bool = False,
 ) -> str:
-    """Lines over steps as an SVG element that needs nothing from outside."""
+    """Lines over steps (or whatever `across` says) as an SVG element that needs nothing from outside."""
+
+    def draw(axes: Any) -> None:
+        for (label, points), colour in zip(lines.items(), (TRAIN_COLOUR, EVAL_COLOUR), strict=False):
+            marker = "o" if colour == EVAL_COLOUR or len(points) < 20 else ""
+            axes.plot(*_columns(points), label=label, color=colour, marker=marker, markersize=3.5, linewidth=1.6)
+        _dress(axes, title, log=log and all(value > 0 for points in lines.values() for _, value in points))
+        axes.set_xlabel(across, color=TEXT_COLOUR)
+        if from_zero:
+            axes.set_ylim(bottom=0)
+        if sum(map(bool, lines.values())) > 1:
+            axes.legend(frameon=False, labelcolor=TEXT_COLOUR)
+
+    return _figure(title, draw)
+
+
+def bars(title: str, heights: Mapping[str, float], *, sideways: bool = False) -> str:
+    """A bar for each name as an SVG element that needs nothing from outside; `sideways` leaves room for long names."""
+
+    def draw(axes: Any) -> None:
+        names, values = list(heights), list(heights.values())
+        if sideways:
+            axes.barh(names[::-1], values[::-1], color=TRAIN_COLOUR)
+        else:
+            axes.bar(names, values, color=TRAIN_COLOUR, width=0.85)
+            axes.set_xticks(range(0, len(names), max(len(names) // 8, 1)), names[:: max(len(names) // 8, 1)])
+        _dress(axes, title, log=False)
+
+    return _figure(title, draw)
+
+
+def _figure(title: str, draw: Callable[[Any], None]) -> str:
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": title, "font.family": "sans-serif", "font.size": 9}):
         figure = Figure(figsize=(5.0, 2.6), layout="constrained")
-        axes = figure.subplots()
-        for (label, points), colour in zip(lines.items(), (TRAIN_COLOUR, EVAL_COLOUR), strict=False):
-            marker = "o" if colour == EVAL_COLOUR or len(points) < 20 else ""
-            axes.plot(*_columns(points), label=label, color=colour, marker=marker, markersize=3.5, linewidth=1.6)
-        _dress(axes, title, log=log and all(value > 0 for points in lines.values() for _, value in points))
-        if from_zero:
-            axes.set_ylim(bottom=0)
-        if sum(map(bool, lines.values())) > 1:
-            axes.legend(frameon=False, labelcolor=TEXT_COLOUR)
+        draw(figure.subplots())
         picture = io.StringIO()
         figure.savefig(picture, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     text = picture.getvalue()
@@ -185,7 +223,6 @@ def _columns(points: list[tuple[float, float]]) -> tuple[list[float], list[float
 
 def _dress(axes: Any, title: str, log: bool) -> None:
     axes.set_title(title, loc="left", color=TEXT_COLOUR, fontsize=10)
-    axes.set_xlabel("step", color=TEXT_COLOUR)
     axes.tick_params(colors=TEXT_COLOUR, which="both")
     axes.grid(alpha=0.25, color=TEXT_COLOUR, linewidth=0.5)
     for side, spine in axes.spines.items():
