@@ -12,6 +12,9 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from cluster import exceptions
+from cluster.exceptions import UserError
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -24,6 +27,8 @@ INPUT_ROLES = ("user", "text", "prompt")
 """Roles of the texts that a model is given."""
 OUTPUT_ROLES = ("assistant", "completion", "chosen", "rejected")
 """Roles of the texts that a model is to say."""
+FAILURE = "failure: "
+"""Reason of a record that is no row but a user's mistake, found in a task: JSON of the error's type and message."""
 _TEXT_KEYS = ("text", "prompt", "completion", "chosen", "rejected", "anchor", "positive", "negative")
 _TEXT_ROLE = {"anchor": "text", "positive": "text", "negative": "text"}
 
@@ -42,7 +47,7 @@ class Record:
         notes: what stages found out, by name, such as `language`; they end in the prepared rows and in the report.
         rejected: why the row is not used, or None.
         changes: kinds of the stages that changed it.
-        before: the row as JSON before its first change.
+        before: the row as JSON before its first change; of a row made from another, that other row.
         origin: the place of the row that this one was made from, for augmented rows.
     """
 
@@ -86,9 +91,34 @@ class Record:
         self.rejected = reason
 
     def derive(self, **known: Any) -> Record:
-        """A row made from this one: independent of it, and tagged with where it came from."""
+        """A row made from this one: independent of it, and tagged with where it came from and what it was."""
         made = copy.deepcopy(self)
-        return dataclasses.replace(made, changes=[], before=None, origin=self.origin or self.place, **known)
+        source = self.before if self.origin is not None else to_json(self.row)
+        return dataclasses.replace(made, changes=[], before=source, origin=self.origin or self.place, **known)
+
+    def note_change(self, name: str, before: str) -> None:
+        """Write down what a stage did to it.
+
+        Args:
+            before: the row as JSON before the stage.
+        """
+        if self.rejected is not None:
+            self.rejected = f"{name}: {self.rejected}"
+        if to_json(self.row) != before:
+            self.changes.append(name)
+            self.before = self.before or before
+
+    def failure(self) -> UserError | None:
+        """The user's mistake that this record stands for, if it is one of those."""
+        if self.rejected is None or not self.rejected.startswith(FAILURE):
+            return None
+        kind, message = json.loads(self.rejected.removeprefix(FAILURE))
+        return getattr(exceptions, kind)(message)
+
+
+def failure(error: UserError) -> Record:
+    """A user's mistake as a record that ends the run when it arrives: Ray Data loses what a function raises."""
+    return Record({}, rejected=FAILURE + json.dumps([type(error).__name__, str(error)]))
 
 
 def _slots(row: Row) -> Iterator[tuple[str, Any, Any]]:
