@@ -32,6 +32,8 @@ _PATHS = (
     ("train", "deepspeed"),
 )
 """Keys that may hold a path; relative ones start at the folder of the file that names them."""
+_STAGE_PATHS = frozenset(("table", "thesaurus", "sentences", "model", "classifier"))
+"""The same inside `data.stages`, at any depth."""
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
@@ -110,12 +112,19 @@ class Source:
             section = self.values.get(keys[0])
             if not isinstance(section, dict) or keys[1] not in section:
                 continue
-            bases = [Path.cwd()] if keys in self._typed else [self.path.resolve().parent, Path.cwd()]
+            bases = self._bases(keys)
             value = section[keys[1]]
             if isinstance(value, list):
                 section[keys[1]] = [_anchored(one, bases) for one in value]
             else:
                 section[keys[1]] = _anchored(value, bases)
+        data = self.values.get("data")
+        if isinstance(data, dict):
+            _anchor_stages(data.get("stages"), self._bases(("data", "stages")))
+
+    def _bases(self, keys: Path_) -> list[Path]:
+        """Folders at which a relative path in a key may start."""
+        return [Path.cwd()] if keys in self._typed else [self.path.resolve().parent, Path.cwd()]
 
     def validated(self) -> RunConfig:
         """The config, or every problem with its place."""
@@ -239,6 +248,15 @@ def _anchored(value: Any, bases: list[Path]) -> Any:
         if os.path.exists(candidate) or (glob.has_magic(expanded) and glob.glob(candidate, recursive=True)):
             return candidate
     return value
+
+
+def _anchor_stages(stages: Any, bases: list[Path]) -> None:
+    for stage in stages if isinstance(stages, list) else ():
+        for name, value in stage.items() if isinstance(stage, dict) else ():
+            if name in _STAGE_PATHS:
+                stage[name] = _anchored(value, bases)
+            else:
+                _anchor_stages(value, bases)
 
 
 # -- problems -------------------------------------------------------------------------------------
