@@ -71,6 +71,12 @@ def test_paths_in_the_file_start_at_the_files_folder(load, tmp_path, monkeypatch
     assert load(SMALL).cluster.storage_path == str(tmp_path / "elsewhere" / "runs")
 
 
+def test_so_do_paths_inside_stages(load, tmp_path):
+    (tmp_path / "words.csv").write_text("word,synonyms\ncard,plastic\n")
+    text = SMALL.replace("train: train.jsonl", "train: train.jsonl\n  stages: [{kind: synonyms, thesaurus: words.csv}]")
+    assert load(text).data.stages[0].thesaurus == str(tmp_path / "words.csv")
+
+
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [

@@ -61,5 +61,35 @@ class NoiseStage(Augment):
         return self
 
 
-AugmentStage = NoiseStage
+class SynonymsStage(Augment):
+    """Some words replaced by others that mean much the same: from a thesaurus, or near in a model's space of words.
+
+    Function words (`the`, `would`, ...), numbers and negations stay.
+    """
+
+    kind: Literal["synonyms"] = "synonyms"
+    thesaurus: str | None = None
+    """File with the columns `word` and `synonyms` (a list, or text parted by `|`), or a folder with the database files of
+    WordNet (`index.noun`, `data.noun`, ...), whose first sense of a word counts."""
+    model: str | None = None
+    """Folder, `pkg://` or Hub id of an encoder: the words nearest to a word in its table of token embeddings are taken."""
+    rate: float = Field(default=0.15, ge=0.0, le=1.0)
+    """Share of words that are replaced."""
+    insert: float = Field(default=0.0, ge=0.0, le=1.0)
+    """Share of words before which a synonym of them is said as well."""
+    neighbours: int = Field(default=5, ge=1)
+    """With `model`: how many of the nearest words may be drawn."""
+    min_similarity: float = Field(default=0.5, ge=0.0, lt=1.0)
+    """With `model`: least cosine between a word and what replaces it."""
+
+    @model_validator(mode="after")
+    def one_source_of_synonyms(self) -> Self:
+        if (self.thesaurus is None) == (self.model is None):
+            raise ValueError("synonyms come from one source; set either thesaurus or model")
+        if not self.rate and not self.insert:
+            raise ValueError("rate and insert are both 0, so nothing would be changed; set one of them")
+        return self
+
+
+AugmentStage = NoiseStage | SynonymsStage
 """The kinds that make rows."""

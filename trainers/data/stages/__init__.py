@@ -10,6 +10,7 @@ from trainers.data.stages.base import AnyStage, DatasetStage, RowStage, StageCon
 STAGES = {
     "python": "user:User",
     "noise": "augment.noise:Noise",
+    "synonyms": "augment.synonyms:Synonyms",
 }
 """Kind in `data.stages` -> module in this package and class in it."""
 

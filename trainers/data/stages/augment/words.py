@@ -34,3 +34,10 @@ def is_kept(word: str) -> bool:
     """Whether changing the word would turn the meaning of a text round."""
     bare = peel(word)[1].lower()
     return bare in NEGATIONS or bare.endswith(("n't", "n’t"))
+
+
+def like(word: str, other: str) -> str:
+    """`other` in the case of `word`."""
+    if word.isupper() and len(word) > 1:
+        return other.upper()
+    return other[:1].upper() + other[1:] if word[:1].isupper() else other
