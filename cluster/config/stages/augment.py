@@ -1,6 +1,6 @@
 """Stages that make more training rows out of those there are. Validation and test rows pass by, by type."""
 
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -91,5 +91,33 @@ class SynonymsStage(Augment):
         return self
 
 
-AugmentStage = NoiseStage | SynonymsStage
+TextStage = NoiseStage | SynonymsStage
+"""The kinds that change a copy's texts."""
+
+
+class PolicyStage(Augment):
+    """A mix of augmenting stages as one: each copy is made by one of them, by some, or by all in turn."""
+
+    kind: Literal["policy"] = "policy"
+    choose: Literal["one", "some", "all"] = "one"
+    """Who makes a copy: `one` stage, drawn with the stages' `share` as weights; `some`, each with its `share` as
+    probability, in the order of the list; or `all`."""
+    stages: list[Annotated[TextStage, Field(discriminator="kind")]] = Field(min_length=1)
+    """The stages to choose from. Their `labels`, `where` and `roles` hold; `copies` and `chain` are said here, outside."""
+
+    @model_validator(mode="after")
+    def copies_are_said_once(self) -> Self:
+        for stage in self.stages:
+            if {"copies", "chain"} & stage.model_fields_set:
+                raise ValueError(
+                    f"copies or chain of {stage.kind} inside the policy has no meaning; set it on the policy"
+                )
+            if self.choose == "all" and stage.share != 1.0:
+                raise ValueError(
+                    f"choose=all leaves no choice, and {stage.kind} has share={stage.share:g}; use choose: some"
+                )
+        return self
+
+
+AugmentStage = TextStage | PolicyStage
 """The kinds that make rows."""

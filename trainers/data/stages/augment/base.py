@@ -39,14 +39,9 @@ class Augmenter(RowStage[A]):
         copies = self._copies([record for record in records if is_chosen(record, self.config, self.context)])
         return [one for record in records for one in (record, *copies.get(id(record), ()))]
 
-    def augment(self, drafts: list[Draft]) -> None:
-        """Change copies in place. A stage with a model overrides this, to see many texts at once."""
-        for draft in drafts:
-            draft.record.map_texts(lambda text, draft=draft: self.change(text, draft), self.config.roles)  # type: ignore[misc]
-
     @abstractmethod
-    def change(self, text: str, draft: Draft) -> str:
-        """Another text for one of the copy's texts."""
+    def augment(self, drafts: list[Draft]) -> None:
+        """Change copies in place. What is drawn for one must not depend on the others."""
 
     def _copies(self, records: list[Record]) -> dict[int, list[Record]]:
         made: dict[int, list[Record]] = {id(record): [] for record in records}
@@ -73,17 +68,27 @@ class Augmenter(RowStage[A]):
         return Draft(made, row_rng(record, self.context, purpose))
 
 
+class TextAugmenter(Augmenter[A]):
+    """Changes one text at a time."""
+
+    def augment(self, drafts: list[Draft]) -> None:
+        for draft in drafts:
+            draft.record.map_texts(lambda text, draft=draft: self.change(text, draft), self.config.roles)  # type: ignore[misc]
+
+    @abstractmethod
+    def change(self, text: str, draft: Draft) -> str:
+        """Another text for one of the copy's texts."""
+
+
 def is_chosen(record: Record, config: Augment, context: StageContext) -> bool:
     """Whether a stage makes copies of a row."""
-    if not fits(record, config):
+    if (NOTE in record.notes and not config.chain) or not fits(record, config):
         return False
     return config.share == 1.0 or row_rng(record, context, "share").random() < config.share
 
 
 def fits(record: Record, config: Augment) -> bool:
     """Whether a row is of the classes and slices that a stage asks for."""
-    if NOTE in record.notes and not config.chain:
-        return False
     if config.labels and record.label not in config.labels:
         return False
     known = record.columns | record.notes

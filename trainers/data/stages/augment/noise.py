@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 
 from cluster.config.stages.augment import NoiseStage
-from trainers.data.stages.augment.base import Augmenter, Draft
+from trainers.data.stages.augment.base import Draft, TextAugmenter
 from trainers.data.stages.augment.words import is_kept, join_words, split_words
 
 _ROWS = ("qwertyuiop", "asdfghjkl", "zxcvbnm")
@@ -37,7 +37,7 @@ NEIGHBOURS = _neighbours()
 """Letter -> letters that lie beside it on a QWERTY keyboard."""
 
 
-class Noise(Augmenter[NoiseStage]):
+class Noise(TextAugmenter[NoiseStage]):
     """Goes over a copy's texts once for each kind of mistake that has a rate."""
 
     def change(self, text: str, draft: Draft) -> str:

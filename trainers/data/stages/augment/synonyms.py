@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from cluster.config.stages.augment import SynonymsStage
-from trainers.data.stages.augment.base import Augmenter, Draft
+from trainers.data.stages.augment.base import Draft, TextAugmenter
 from trainers.data.stages.augment.tables import folder_stamp, table_stamp
 from trainers.data.stages.augment.thesaurus import open_thesaurus
 from trainers.data.stages.augment.words import is_kept, join_words, like, peel, split_words
 from trainers.data.stages.base import StageContext
 
 
-class Synonyms(Augmenter[SynonymsStage]):
+class Synonyms(TextAugmenter[SynonymsStage]):
     """Draws for every word whether it is replaced, and by which of its synonyms."""
 
     def __init__(self, config: SynonymsStage, context: StageContext) -> None:
