@@ -28,7 +28,7 @@ from cluster.exceptions import DataError, UserError, mobula_cause
 from cluster.storage import Storage
 from trainers.data.encode import parse
 from trainers.data.ray_data import quiet_context
-from trainers.data.record import Record, from_table, schema, to_json, to_table
+from trainers.data.record import Record, failure, from_table, schema, to_json, to_table
 from trainers.data.shapes import to_row
 from trainers.data.sources import Sources, locate, read
 from trainers.data.stages import DatasetStage, RowStage, StageContext, build_stage, stage_class
@@ -45,7 +45,6 @@ REJECTED = "rejected.parquet"
 CHANGED = "changed.parquet"
 ROWS_PER_FILE = 4096
 BLOCK_BYTES = 4 << 20
-_FAILURE = "failure: "
 CHANGES_KEPT = 5
 """Changed rows of each stage kept from every file, to be read by people."""
 
@@ -275,12 +274,13 @@ class Ingest:
     def __call__(self, block: pa.Table) -> pa.Table:
         columns = (block[name].to_pylist() for name in ("file", "position", "row"))
         try:
-            records = [self._record((file, position), row) for file, position, row in zip(*columns, strict=True)]
+            records = [self.record((file, position), row) for file, position, row in zip(*columns, strict=True)]
         except UserError as error:
-            records = [_failure(error)]
+            records = [failure(error)]
         return to_table(records)
 
-    def _record(self, place: tuple[int, int], text: str) -> Record:
+    def record(self, place: tuple[int, int], text: str) -> Record:
+        """One row, given as JSON text, in canonical form; rejected where it cannot be used and `on_error` says so."""
         data = self.config.data
         record = Record({}, self.split, order=place)
         try:
@@ -298,11 +298,6 @@ class Ingest:
         if self.split == "train" and data.val_size and is_held_out(text, data.val_size):
             record.split = "validation"
         return record
-
-
-def _failure(error: UserError) -> Record:
-    """A user's mistake as a record that ends the run when it arrives: Ray Data loses what a function raises."""
-    return Record({}, rejected=_FAILURE + json.dumps([type(error).__name__, str(error)]))
 
 
 def _map_rows(dataset: ray.data.Dataset, stages: list[tuple[StageConfig, StageContext]]) -> ray.data.Dataset:
@@ -345,7 +340,7 @@ class RunRowStages:
                 stage = _stage_of_process(_Keyed(config), context)
                 records = run_stage(stage, records)
         except UserError as error:
-            records = [_failure(error)]
+            records = [failure(error)]
         return to_table(records)
 
 
@@ -364,7 +359,7 @@ def run_stage(stage: RowStage[Any], records: Sequence[Record]) -> list[Record]:
     new: dict[str, list[Record]] = collections.defaultdict(list)
     for one in made:
         if id(one) in before:
-            _note_change(one, before[id(one)], config.name)
+            one.note_change(config.name, before[id(one)])
         else:
             one.changes = [config.name]
             new[one.origin or ""].append(one)
@@ -373,14 +368,6 @@ def run_stage(stage: RowStage[Any], records: Sequence[Record]) -> list[Record]:
         if id(one) in before:
             found += new.pop(one.origin or one.place, [])
     return found + [one for rest in new.values() for one in rest]
-
-
-def _note_change(record: Record, before: str, name: str) -> None:
-    if record.rejected is not None:
-        record.rejected = f"{name}: {record.rejected}"
-    if to_json(record.row) != before:
-        record.changes.append(name)
-        record.before = record.before or before
 
 
 def _call(stage: RowStage[Any], records: list[Record], before: dict[int, str]) -> list[Record]:
@@ -422,9 +409,8 @@ class WriteRows:
     def _process(self, block: pa.Table) -> Counts:
         records = from_table(block)
         for record in records:
-            if record.rejected and record.rejected.startswith(_FAILURE):
-                kind, message = json.loads(record.rejected.removeprefix(_FAILURE))
-                return {"error": kind, "message": message}
+            if mistake := record.failure():
+                return {"error": type(mistake).__name__, "message": str(mistake)}
         name = f"{uuid.uuid4().hex}.parquet"
         kept: dict[str, list[Record]] = collections.defaultdict(list)
         for record in records:

@@ -11,6 +11,8 @@ STAGES = {
     "python": "user:User",
     "noise": "augment.noise:Noise",
     "synonyms": "augment.synonyms:Synonyms",
+    "policy": "augment.policy:Policy",
+    "exact_duplicates": "exact_duplicates:ExactDuplicates",
 }
 """Kind in `data.stages` -> module in this package and class in it."""
 
