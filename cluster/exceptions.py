@@ -5,9 +5,11 @@
     │   ├── ConfigError         a run.yaml that cannot mean anything
     │   ├── DataError           a file or row that cannot be read
     │   ├── ModelFolderError    a model folder that lacks what its user needs
+    │   ├── RegistryError       a name, version or alias that the registry does not have
     │   ├── ResourceError       more than the machine or cluster has: workers, disk, ports
     │   └── RunConflict         a run directory that belongs to another config
     ├── CheckpointError         a checkpoint that is incomplete, tampered with or of another run
+    ├── DivergedError           a loss that is no number any more
     ├── WorkersOutOfSync        workers that do not compute what one would
     ├── DeployError             a model that does not come up behind its endpoint
     └── ParityError             the endpoint would not see the tokens that training saw
@@ -40,6 +42,10 @@ class ModelFolderError(UserError):
     """A model folder that lacks what its user needs (weights, tokenizer, chat template)."""
 
 
+class RegistryError(UserError):
+    """A name, version or alias that the registry does not have."""
+
+
 class ResourceError(UserError):
     """More was asked for than there is: workers, GPUs, disk space, a port."""
 
@@ -50,6 +56,10 @@ class RunConflict(UserError):
 
 class CheckpointError(MobulaError):
     """A checkpoint that is incomplete, altered, or belongs to another run."""
+
+
+class DivergedError(MobulaError):
+    """The loss is no number any more."""
 
 
 class WorkersOutOfSync(MobulaError):

@@ -11,15 +11,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cluster.config.load import nearest
-from cluster.exceptions import UserError
+from cluster.exceptions import RegistryError
 from cluster.tracking import has_records, mlflow_client
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 _REFERENCE = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>\d+))")
-
-
-class RegistryError(UserError):
-    """A name, version or alias that the registry does not have."""
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ loads it at start under the endpoint's model name, while the base answers as `<n
 
 import json
 import os
-import time
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +19,10 @@ from cluster.config import ServeConfig
 from cluster.exceptions import ModelFolderError
 from serving.engine import Engine
 from serving.ingress import Ingress
+from serving.parts import model_card
 from serving.server import Server
 from trainers.folder import ModelFolder
+from trainers.precision import cpu_has_bf16
 
 LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 """Ranks that vLLM reserves memory for; an adapter takes the next one up."""
@@ -128,30 +129,17 @@ def _numbers(folder: ModelFolder, gpu: bool) -> dict[str, Any]:
     from transformers import AutoConfig
 
     held = AutoConfig.from_pretrained(folder.base or folder.path).dtype
-    return {"dtype": "bfloat16" if held == torch.bfloat16 and _has_bf16() else "float32"}
-
-
-def _has_bf16() -> bool:
-    import torch
-
-    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+    return {"dtype": "bfloat16" if held == torch.bfloat16 and cpu_has_bf16() else "float32"}
 
 
 def model_cards(folder: ModelFolder, serve: ServeConfig, name: str) -> list[dict[str, Any]]:
     """What `/v1/models` lists: the model, and behind an adapter its base."""
-    card = {
-        "id": name,
-        "object": "model",
-        "created": int(time.time()),
-        "owned_by": "mobula",
-        "root": folder.path.name,
-        "parent": base_name(name) if folder.is_adapter else None,
-        "metadata": {
-            "kind": folder.kind,
-            "max_model_len": serve.max_model_len,
-            "system": folder.config.data.system if folder.config else None,
-        },
+    known = {
+        "kind": folder.kind,
+        "max_model_len": serve.max_model_len,
+        "system": folder.config.data.system if folder.config else None,
     }
+    card = model_card(folder, name, known, parent=base_name(name) if folder.is_adapter else None)
     if not folder.is_adapter:
         return [card]
     return [card, {**card, "id": base_name(name), "root": Path(str(folder.base)).name, "parent": None}]

@@ -16,6 +16,7 @@ from ray import serve as ray_serve
 
 from cluster.config import ServeConfig
 from serving.errors import ApiError, speak_openai, unknown_model
+from serving.parts import model_card
 from trainers.folder import ModelFolder
 
 MAX_INPUTS = 2048
@@ -176,15 +177,7 @@ def build(folder: ModelFolder, serve: ServeConfig, name: str, gpu: bool, engine:
     Args:
         engine: class with the classifier's interface, in place of the folder's own model.
     """
-    card = {
-        "id": name,
-        "object": "model",
-        "created": int(time.time()),
-        "owned_by": "mobula",
-        "root": folder.path.name,
-        "parent": None,
-        "metadata": {"kind": folder.kind, "labels": folder.labels},
-    }
+    card = model_card(folder, name, {"kind": folder.kind, "labels": folder.labels})
     deployment: Any = ray_serve.deployment(
         ClassifyServer,
         name="Classify",

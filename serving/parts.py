@@ -1,8 +1,23 @@
-"""What an engine deployment says to its ingress, piece by piece."""
+"""What an engine deployment says to its ingress, piece by piece, and of its model."""
 
-from typing import Literal, NamedTuple
+import time
+from typing import Any, Literal, NamedTuple
 
 from serving.errors import ApiError
+from trainers.folder import ModelFolder
+
+
+def model_card(folder: ModelFolder, name: str, metadata: dict[str, Any], parent: str | None = None) -> dict[str, Any]:
+    """An entry of `/v1/models` in OpenAI's form, with what we know beside it."""
+    return {
+        "id": name,
+        "object": "model",
+        "created": int(time.time()),
+        "owned_by": "mobula",
+        "root": folder.path.name,
+        "parent": parent,
+        "metadata": metadata,
+    }
 
 
 class Part(NamedTuple):

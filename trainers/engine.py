@@ -17,21 +17,13 @@ import torch
 
 from cluster.config import RunConfig
 from cluster.config.deepspeed import resolve_deepspeed
+from trainers.precision import computes_in_bf16
 from trainers.schedule import learning_rate_factor
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 HEAD_NAMES = ("classifier", "score")
-
-
-def computes_in_bf16(config: RunConfig) -> bool:
-    """Whether to compute in bfloat16: as told, else where the hardware multiplies in it."""
-    if config.train.bf16 != "auto":
-        return bool(config.train.bf16)
-    if torch.cuda.is_available():
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
 def deepspeed_config(config: RunConfig, num_workers: int) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from cluster.storage import Storage
 from trainers.checkpoint import Checkpoint, Checkpoints
 from trainers.data.store import Prepared
 from trainers.data.template import end_of_turn_ids
+from trainers.precision import computes_in_bf16
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -61,7 +62,6 @@ def _write_weights(
     import torch
 
     from trainers.adaptations import build_adaptation
-    from trainers.engine import computes_in_bf16
     from trainers.models import load_model
     from trainers.state import load_weights
 

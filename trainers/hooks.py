@@ -14,7 +14,7 @@ from typing import Protocol
 import torch
 import torch.distributed as dist
 
-from cluster.exceptions import MobulaError
+from cluster.exceptions import DivergedError
 from trainers.run import Run, Window
 
 
@@ -22,10 +22,6 @@ class Hook(Protocol):
     """Something that looks at a run after a step."""
 
     def __call__(self, run: Run) -> None: ...
-
-
-class DivergedError(MobulaError):
-    """The loss is no number any more."""
 
 
 class Log:

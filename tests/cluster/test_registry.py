@@ -8,7 +8,8 @@ import pytest
 
 from cluster import tracking
 from cluster.config import RunConfig
-from cluster.registry import Registry, RegistryError
+from cluster.exceptions import RegistryError
+from cluster.registry import Registry
 from cluster.tracking import Tracker, mlflow_client
 
 

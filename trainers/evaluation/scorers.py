@@ -6,7 +6,6 @@ afterwards; nothing larger than a window is ever held by an actor.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 from abc import ABC, abstractmethod
@@ -21,6 +20,7 @@ from trainers.data.sources import Sources
 from trainers.data.template import render
 from trainers.evaluation.result import Prediction
 from trainers.folder import ModelFolder
+from trainers.output_layer import OutputLayerMask
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -140,6 +140,7 @@ class CausalScorer(Scorer):
     def __init__(self, task: Task) -> None:
         super().__init__(task)
         self.positions = getattr(self.model.config.get_text_config(), "max_position_embeddings", None) or 1 << 30
+        self.output_layer = OutputLayerMask(self.model)
         self.longest_prompt = max(self.positions - task.evaluate.max_new_tokens, self.positions // 2)
 
     def score(self, window: pa.Table) -> list[Prediction]:
@@ -172,7 +173,7 @@ class CausalScorer(Scorer):
             kept = targets != IGNORED
             if not kept.any():
                 continue
-            with _output_layer_sees_only(self.model, kept):
+            with self.output_layer.keeping(kept):
                 logits = self.model(**self.pad_with_mask([rows[index].ids for index in batch]), use_cache=False).logits
             losses = torch.zeros(kept.shape, device=self.device)
             losses[kept] = cross_entropy(logits.float(), targets[kept], reduction="none")
@@ -221,20 +222,6 @@ class CausalScorer(Scorer):
             eos_token_id=sorted(stops) or None,
             pad_token_id=self.tokenizer.eos_token_id if pad_id is None else pad_id,
         )
-
-
-@contextlib.contextmanager
-def _output_layer_sees_only(model: Any, kept: torch.Tensor) -> Iterator[None]:
-    """Spare the softmax over the vocabulary where no token carries loss; logits come out as [kept, vocabulary]."""
-
-    def keep(_: torch.nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-        return inputs[0][kept], *inputs[1:]
-
-    hook = model.get_output_embeddings().register_forward_pre_hook(keep)
-    try:
-        yield
-    finally:
-        hook.remove()
 
 
 def _places(window: pa.Table) -> list[tuple[int, int]]:

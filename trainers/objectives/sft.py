@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch.nn.functional import cross_entropy
 
 from trainers.objectives.base import IGNORED, Batch, Objective
+from trainers.output_layer import OutputLayerMask
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -22,23 +23,11 @@ if TYPE_CHECKING:
 class SupervisedFineTuningObjective(Objective):
     """Causal language modelling with a loss mask; the sum is over unmasked next tokens."""
 
-    _kept: torch.Tensor | None = None
-
     def prepare(self, model: PreTrainedModel) -> None:
-        """Let the output layer see only the positions whose next token carries loss.
-
-        A hook on the layer rather than a model class of our own: it serves every architecture, PEFT and ZeRO-3.
-        """
-        output_layer = model.get_output_embeddings()
-        output_layer.register_forward_pre_hook(self._keep_positions)
+        """Let the output layer see only the positions whose next token carries loss."""
+        self._output_layer = OutputLayerMask(model)
         model.config.use_cache = False
         self._flatten = model.config._attn_implementation == "flash_attention_2"
-
-    def _keep_positions(self, _: torch.nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...] | None:
-        if self._kept is None:
-            return None
-        hidden, *rest = inputs
-        return hidden[self._kept], *rest
 
     def num_units(self, batch: Batch) -> float:
         carries = batch["labels"][:, 1:] != IGNORED
@@ -55,11 +44,9 @@ class SupervisedFineTuningObjective(Objective):
         if self._flatten:  # the varlen kernel tells rows apart by position only within one long sequence
             ids, positions, targets = (part.reshape(1, -1) for part in (ids, positions, targets))
             weights = None if weights is None else weights.reshape(1, -1)
-        self._kept = targets != IGNORED
-        try:
+        kept = targets != IGNORED
+        with self._output_layer.keeping(kept):
             logits = model(input_ids=ids, position_ids=positions, use_cache=False).logits
-        finally:
-            kept, self._kept = self._kept, None
         loss = _weighted_sum(logits.float(), targets[kept], None if weights is None else weights[kept])
         return loss, {"loss": loss.detach()}
 
