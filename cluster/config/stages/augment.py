@@ -4,9 +4,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from cluster.config.stages.base import TrainOnlyStage
-
-Role = Literal["system", "developer", "user", "assistant", "tool", "text", "prompt", "completion", "chosen", "rejected"]
+from cluster.config.stages.base import Role, TrainOnlyStage
 
 
 class Augment(TrainOnlyStage):
@@ -91,7 +89,51 @@ class SynonymsStage(Augment):
         return self
 
 
-TextStage = NoiseStage | SynonymsStage
+class EntitySwapStage(Augment):
+    """Names replaced by other names of their type, from a table: the same other name wherever a name stands in the row.
+
+    A name that also stands in a text of another role is left alone, so that question and answer go on agreeing.
+    """
+
+    kind: Literal["entity_swap"] = "entity_swap"
+    table: str = Field(min_length=1)
+    """File with the columns `entity` and `type`."""
+    rate: float = Field(default=1.0, gt=0.0, le=1.0)
+    """Share of the names found that are replaced."""
+
+
+class FactsStage(Augment):
+    """What is known of an entity said beside the text that mentions it: fact injection."""
+
+    kind: Literal["facts"] = "facts"
+    table: str = Field(min_length=1)
+    """File with the columns `entity` and `fact`, one fact a row."""
+    position: Literal["before", "after"] = "after"
+    """Where facts stand: before the text or after it."""
+    most: int = Field(default=1, ge=1)
+    """Most facts in one text; of more, some are drawn."""
+    separator: str = " "
+    """What stands between text and facts."""
+
+
+class ContextStage(Augment):
+    """A related sentence put beside a text: one of those that share most with it, by TF-IDF of their words."""
+
+    kind: Literal["context"] = "context"
+    sentences: str = Field(min_length=1)
+    """Text file with one sentence a line, or a table with the column `text`. With a column `label` too, a row only gets
+    sentences of its own class."""
+    position: Literal["before", "after"] = "before"
+    """Where the sentence stands: before the text or after it."""
+    neighbours: int = Field(default=5, ge=1)
+    """How many of the nearest sentences may be drawn."""
+    min_similarity: float = Field(default=0.1, gt=0.0, lt=1.0)
+    """Least cosine between text and sentence."""
+    separator: str = " "
+    """What stands between text and sentence."""
+
+
+TextStage = NoiseStage | SynonymsStage | EntitySwapStage | FactsStage | ContextStage
 """The kinds that change a copy's texts."""
 
 

@@ -11,6 +11,9 @@ STAGES = {
     "python": "user:User",
     "noise": "augment.noise:Noise",
     "synonyms": "augment.synonyms:Synonyms",
+    "entity_swap": "augment.entities:EntitySwap",
+    "facts": "augment.entities:Facts",
+    "context": "augment.context:Context",
     "policy": "augment.policy:Policy",
     "exact_duplicates": "exact_duplicates:ExactDuplicates",
 }
