@@ -60,7 +60,12 @@ def training_plan(config: RunConfig, split: PreparedSplit) -> BatchPlan:
     """Which sequences make up which step; rows that are not packed are bucketed by length instead."""
     bucketed = split.classification or not config.data.packing
     return BatchPlan(
-        split.lengths, config.global_batch_size, config.train.per_device_train_batch_size, config.train.seed, bucketed
+        split.lengths,
+        config.global_batch_size,
+        config.train.per_device_train_batch_size,
+        config.train.seed,
+        bucketed,
+        config.data.shuffle,
     )
 
 

@@ -23,14 +23,21 @@ class BatchPlan:
         micro_batch_size: sequences in one forward pass on one worker.
         seed: of the order.
         bucketed: sequences of similar length share a step, which saves padding where rows are not packed.
+        shuffle: draw a new order every epoch; otherwise the sequences come as they lie.
     """
 
     def __init__(
-        self, lengths: np.ndarray, global_batch_size: int, micro_batch_size: int, seed: int, bucketed: bool = False
+        self,
+        lengths: np.ndarray,
+        global_batch_size: int,
+        micro_batch_size: int,
+        seed: int,
+        bucketed: bool = False,
+        shuffle: bool = True,
     ) -> None:
         self.lengths = np.asarray(lengths)
         self.global_batch_size, self.micro_batch_size = global_batch_size, micro_batch_size
-        self.seed, self.bucketed = seed, bucketed
+        self.seed, self.bucketed, self.shuffle = seed, bucketed and shuffle, shuffle
 
     @property
     def steps_per_epoch(self) -> int:
@@ -54,10 +61,10 @@ class BatchPlan:
         wave = self.micro_batch_size * num_workers
         return [batch[start : start + wave][rank::num_workers] for start in range(0, passes * wave, wave)]
 
-    def shuffled(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+    def ordered(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
         """Order of all sequences in an epoch, and where in it each step begins."""
         generator = np.random.default_rng((self.seed, epoch))
-        order = generator.permutation(len(self.lengths))
+        order = generator.permutation(len(self.lengths)) if self.shuffle else np.arange(len(self.lengths))
         size, steps = self.global_batch_size, self.steps_per_epoch
         if not self.bucketed or steps < 2:
             return order, np.minimum(np.arange(steps + 1) * size, len(order))
@@ -74,5 +81,5 @@ class BatchPlan:
 
 @functools.lru_cache(maxsize=4)
 def _order(plan: BatchPlan, epoch: int) -> tuple[np.ndarray, np.ndarray]:
-    """What `plan.shuffled` gives, kept for the epochs that are asked for: the step's own and those read ahead."""
-    return plan.shuffled(epoch)
+    """What `plan.ordered` gives, kept for the epochs that are asked for: the step's own and those read ahead."""
+    return plan.ordered(epoch)

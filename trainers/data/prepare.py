@@ -93,7 +93,7 @@ def fingerprint_of(config: RunConfig, tokenizer: PreTrainedTokenizerBase, rows: 
     Args:
         rows: what stands for the content of the rows: stamps of their files, or the fingerprint of staged rows.
     """
-    settings = config.data.model_dump(mode="json", exclude={"train", "validation", "test", "stages"})
+    settings = config.data.model_dump(mode="json", exclude={"train", "validation", "test", "stages", "shuffle"})
     objective = config.train.objective.model_dump(mode="json", include={"kind", "train_on_prompt"})
     inputs = [VERSION, settings, rows, objective, tokenizer_hash(tokenizer)]
     return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:24]
@@ -284,7 +284,7 @@ class _Outcome:
 
 
 @functools.lru_cache(maxsize=2)
-def _fetch(encoder: ray.ObjectRef) -> Encoder:
+def fetch_encoder(encoder: ray.ObjectRef) -> Encoder:
     """The encoder, unpacked once in each worker process: a large tokenizer takes a while."""
     import ray
 
@@ -315,7 +315,7 @@ class Window:
     def _process(self, block: pa.Table) -> dict[str, list[Any]]:
         import pyarrow as pa
 
-        encoder = _fetch(self.encoder)
+        encoder = fetch_encoder(self.encoder)
         if self.val_size:
             wanted = [is_held_out(row.as_py(), self.val_size) == self.held_out for row in block["row"]]
             block = block.filter(pa.array(wanted, pa.bool_()))

@@ -48,6 +48,13 @@ def test_the_order_is_a_function_of_seed_and_epoch():
     assert order(0, 0) != order(0, 1)
 
 
+def test_without_shuffling_the_rows_come_as_they_lie_in_every_epoch():
+    plan = BatchPlan(random_lengths(100), 8, 4, seed=3, bucketed=True, shuffle=False)
+    for epoch in (0, 1):
+        steps = [sorted(int(index) for index in plan.indices(epoch, step)) for step in range(plan.steps_per_epoch)]
+        assert [index for step in steps for index in step] == list(range(100))
+
+
 def test_buckets_save_padding_and_stay_random():
     lengths = random_lengths(4000)
 
