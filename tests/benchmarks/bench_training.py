@@ -31,7 +31,7 @@ Figures = dict[str, list[dict[str, Any]]]
 def run_once(name: str) -> dict[str, Any]:
     """One contender in a fresh process."""
     environment = os.environ | {
-        "OMP_NUM_THREADS": "1" if "2 " in name else "2",
+        "OMP_NUM_THREADS": "1",
         "HF_HUB_OFFLINE": "1",
         "TOKENIZERS_PARALLELISM": "false",
         "DS_ACCELERATOR": "cpu",
