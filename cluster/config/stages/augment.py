@@ -161,5 +161,30 @@ class PolicyStage(Augment):
         return self
 
 
-AugmentStage = TextStage | PolicyStage
-"""The kinds that make rows."""
+class MeaningGuardStage(TrainOnlyStage):
+    """Rejects augmented rows that no longer say what their original says, or are of another class. Originals pass by."""
+
+    kind: Literal["meaning_guard"] = "meaning_guard"
+    min_similarity: float = Field(default=0.5, ge=0.0, le=1.0)
+    """Least cosine between a row and its original; 0 leaves this check out. Rows that a model made up are compared with nothing."""
+    model: str | None = None
+    """Folder, `pkg://` or Hub id of a sentence encoder, whose token vectors are averaged. Empty: counts of the letters
+    that stand together (2 to 4), which see misspellings and missing words, but not that two words mean the same."""
+    classifier: str | None = None
+    """Folder of a classification model of ours: rows that it puts into another class than their label are rejected."""
+    min_probability: float = Field(default=0.0, ge=0.0, lt=1.0)
+    """With `classifier`: least probability that it gives to the label."""
+    roles: list[Role] = Field(default=["user", "text", "prompt"], min_length=1)
+    """Which texts of a row are compared."""
+
+    @model_validator(mode="after")
+    def something_is_checked(self) -> Self:
+        if not self.min_similarity and self.classifier is None:
+            raise ValueError(
+                "min_similarity is 0 and no classifier is named, so nothing would be checked; set one of them"
+            )
+        return self
+
+
+AugmentStage = TextStage | PolicyStage | MeaningGuardStage
+"""The kinds that make rows, and the guard over what they made."""

@@ -9,12 +9,16 @@ from trainers.data.stages.base import AnyStage, DatasetStage, RowStage, StageCon
 
 STAGES = {
     "python": "user:User",
+    "unicode": "clean.unicode:Unicode",
     "noise": "augment.noise:Noise",
     "synonyms": "augment.synonyms:Synonyms",
     "entity_swap": "augment.entities:EntitySwap",
     "facts": "augment.entities:Facts",
     "context": "augment.context:Context",
     "policy": "augment.policy:Policy",
+    "meaning_guard": "augment.meaning_guard:MeaningGuard",
+    "split": "split:Split",
+    "kfold": "kfold:KFold",
     "exact_duplicates": "exact_duplicates:ExactDuplicates",
 }
 """Kind in `data.stages` -> module in this package and class in it."""
