@@ -6,10 +6,12 @@ from pydantic import Field, TypeAdapter
 
 from cluster.config.stages.augment import AugmentStage
 from cluster.config.stages.base import Split, StageConfig, TrainOnlyStage
+from cluster.config.stages.clean import CleanStage
 from cluster.config.stages.select import SelectionStage
+from cluster.config.stages.split import SplittingStage
 from cluster.config.stages.user import PythonStage
 
-Stage = Annotated[PythonStage | AugmentStage | SelectionStage, Field(discriminator="kind")]
+Stage = Annotated[PythonStage | CleanStage | AugmentStage | SelectionStage | SplittingStage, Field(discriminator="kind")]
 
 
 def parse_stages(values: list[dict[str, Any]]) -> list[StageConfig]:

@@ -15,6 +15,7 @@ STAGES = {
     "entity_swap": "augment.entities:EntitySwap",
     "facts": "augment.entities:Facts",
     "context": "augment.context:Context",
+    "masked_lm": "augment.masked_lm:MaskedLm",
     "policy": "augment.policy:Policy",
     "meaning_guard": "augment.meaning_guard:MeaningGuard",
     "split": "split:Split",

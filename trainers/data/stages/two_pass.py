@@ -23,13 +23,12 @@ from cluster.storage import Storage
 from trainers.data.ray_data import quiet_context
 from trainers.data.record import Record, failure, from_table, schema, to_json, to_table
 from trainers.data.stages.base import DatasetStage
-from trainers.data.staging import write_table
 
 if TYPE_CHECKING:
     import pyarrow as pa
     import ray.data
 
-__all__ = ["SPLITS", "Facts", "Spool", "TwoPassStage", "split_codes", "value_of"]
+__all__ = ["SPLITS", "Facts", "Spool", "TwoPassStage", "carry_out", "split_codes", "value_of"]
 
 ROWS_PER_FILE = 4096
 SPLITS = ("test", "validation", "train")
@@ -88,14 +87,19 @@ class _CarryOut:
     stage: TwoPassStage[Any]
 
     def __call__(self, record: Record, decision: dict[str, Any]) -> list[Record]:
-        name, before = self.stage.config.name, to_json(record.row)
-        found = self.stage.carry_out(record, decision)
-        for one in found:
-            if one is record:
-                one.note_change(name, before)
-            else:
-                one.changes = [name]
-        return found
+        return carry_out(self.stage, record, decision)
+
+
+def carry_out(stage: TwoPassStage[Any], record: Record, decision: dict[str, Any]) -> list[Record]:
+    """Carry out what a stage decided on a row, and write onto the row, and those made from it, what was done."""
+    name, before = stage.config.name, to_json(record.row)
+    found = stage.carry_out(record, decision)
+    for one in found:
+        if one is record:
+            one.note_change(name, before)
+        else:
+            one.changes = [name]
+    return found
 
 
 class _Unchanged:
@@ -228,13 +232,16 @@ class _LayDown:
 
     def _process(self, records: list[Record]) -> dict[str, Any]:
         import pyarrow as pa
+        from pyarrow import parquet
 
         for record in records:
             if mistake := record.failure():
                 raise mistake
         mine, facts = self.stage.lay(records)
         name = f"{uuid.uuid4().hex}.parquet"
-        write_table(self.storage, name, to_table(records).append_column("mine", pa.array(mine, pa.bool_())))
+        with self.storage.open_output(name) as stream:
+            table = to_table(records).append_column("mine", pa.array(mine, pa.bool_()))
+            parquet.write_table(table, stream, compression="zstd")
         return {"name": name, "rows": len(records), "mine": sum(mine), "facts": pickle.dumps(facts), "error": b""}
 
 

@@ -1,0 +1,100 @@
+"""Stages that decide what is learnt from and what is measured on, and how much each class counts."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from cluster.config.base import Config, with_default_kind
+from cluster.config.stages.base import TrainOnlyStage
+
+
+class RandomSides(Config):
+    """Rows are drawn."""
+
+    kind: Literal["random"] = "random"
+
+
+class StratifiedSides(Config):
+    """Rows are drawn from every class by itself, so that all sides have the classes in the same shares."""
+
+    kind: Literal["stratified"] = "stratified"
+    column: str = "label"
+    """Label or other column that says the class of a row."""
+
+
+class GroupedSides(Config):
+    """Groups are drawn, and all rows of a group go to one side: no user on both. Shares are met as well as groups allow."""
+
+    kind: Literal["group"] = "group"
+    column: str
+    """Column that names the group of a row, such as a user."""
+
+
+class SidesByTime(Config):
+    """The latest rows are `test`, those before them `validation`. Rows of one time go to one side.
+
+    Of equal rows the latest decides, so that nothing from after the cut is learnt from.
+    """
+
+    kind: Literal["time"] = "time"
+    column: str
+    """Column with a number or an ISO date."""
+
+
+Sides = Annotated[
+    RandomSides | StratifiedSides | GroupedSides | SidesByTime,
+    Field(discriminator="kind"),
+    BeforeValidator(with_default_kind("random")),
+]
+
+
+class SplitStage(TrainOnlyStage):
+    """Moves some training rows to validation and test.
+
+    Where a row goes depends on `data.seed` and on what it says, not on its place, nor on the stages before. Rows that say
+    the same go to the same side.
+    """
+
+    kind: Literal["split"] = "split"
+    validation: float = Field(default=0.0, ge=0.0, lt=1.0)
+    """Share of the training rows that are moved to validation."""
+    test: float = Field(default=0.0, ge=0.0, lt=1.0)
+    """Share of the training rows that are moved to test."""
+    by: Sides = RandomSides()
+    """What stays together, and what is drawn."""
+
+    @model_validator(mode="after")
+    def some_rows_move_and_some_stay(self) -> Self:
+        if not 0 < self.validation + self.test < 1:
+            raise ValueError(
+                f"validation={self.validation:g} and test={self.test:g} must come to more than 0 and less than 1 together"
+            )
+        return self
+
+
+class KFoldStage(TrainOnlyStage):
+    """Moves one fold of the training rows to validation or test: a run for each `fold` measures on every row once.
+
+    Folds are of the same size, and have the classes in the same shares where rows have labels. Rows that say the same
+    are in the same fold.
+    """
+
+    kind: Literal["kfold"] = "kfold"
+    folds: int = Field(default=5, ge=2)
+    """How many folds there are."""
+    fold: int = Field(ge=0)
+    """Which of them is moved, counted from 0."""
+    column: str | None = None
+    """Column that names a group, such as a user, whose rows are all in one fold."""
+    into: Literal["validation", "test"] = "validation"
+    """Where the fold goes."""
+
+    @model_validator(mode="after")
+    def fold_is_one_of_the_folds(self) -> Self:
+        if self.fold >= self.folds:
+            raise ValueError(f"fold={self.fold} is not one of {self.folds} folds, expected 0 to {self.folds - 1}")
+        return self
+
+
+SplittingStage = SplitStage | KFoldStage
+"""The kinds that decide what is learnt from and what is measured on."""
