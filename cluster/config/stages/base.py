@@ -7,6 +7,8 @@ from pydantic import Field
 from cluster.config.base import Config
 
 Split = Literal["train", "validation", "test"]
+Role = Literal["system", "developer", "user", "assistant", "tool", "text", "prompt", "completion", "chosen", "rejected"]
+"""Whose words a text of a row is."""
 
 
 class StageConfig(Config):
