@@ -22,6 +22,9 @@ class Classification(Config):
     kind: Literal["classification"] = "classification"
     label_smoothing: float = Field(default=0.0, ge=0.0, lt=1.0)
     """Share of the target probability spread over all classes."""
+    mixup_alpha: float = Field(default=0.0, ge=0.0)
+    """Train on blends of two texts and their labels, mixed at the embeddings with a share drawn from Beta(alpha, alpha)
+    (Guo et al. 2019, arXiv 1905.08941); 0.2 to 1 is usual, 0 does not mix."""
 
 
 Objective = Annotated[

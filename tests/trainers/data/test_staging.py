@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
-import types
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from pyarrow import parquet
 
 from cluster.config import RunConfig
@@ -17,7 +15,6 @@ from cluster.exceptions import ConfigError, DataError
 from cluster.storage import Storage
 from trainers.data.prepare import prepare
 from trainers.data.staging import StagedRows, stage_rows
-from trainers.objectives import build_objective
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
@@ -175,18 +172,3 @@ def test_prepared_rows_carry_the_weight_that_a_stage_gave_them_and_the_place_the
     config = config_of(tmp_path, [python("drop_text")])
     with pytest.raises(DataError, match=r"train.jsonl:1: an empty text"):
         prepare(config, tokenizer, Storage.open(tmp_path / "data"))
-
-
-def test_weighted_rows_reach_the_loss_of_a_classifier(tmp_path: Path) -> None:
-    logits = torch.tensor([[2.0, -1.0], [0.5, 0.5], [-3.0, 1.0]])
-    batch = {"input_ids": torch.zeros(3, 1), "attention_mask": torch.ones(3, 1), "labels": torch.tensor([1, 0, 1])}
-    objective = build_objective(config_of(tmp_path, []))
-
-    def model(**_: Any) -> Any:
-        return types.SimpleNamespace(logits=logits)
-
-    weighted = batch | {"weights": torch.tensor([2.0, 0.0, 0.5])}
-    loss, _ = objective.loss_sum(model, weighted)
-    alone = [torch.nn.functional.cross_entropy(logits[row], batch["labels"][row]) for row in range(3)]
-    assert float(loss) == pytest.approx(float(2 * alone[0] + 0.5 * alone[2]))
-    assert objective.num_units(weighted) == 2.5
