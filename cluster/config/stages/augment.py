@@ -133,7 +133,23 @@ class ContextStage(Augment):
     """What stands between text and sentence."""
 
 
-TextStage = NoiseStage | SynonymsStage | EntitySwapStage | FactsStage | ContextStage
+class MaskedLmStage(Augment):
+    """Some words replaced by what a masked language model, such as BERT, expects in their place: contextual replacement.
+
+    Function words, numbers and negations stay. A model that does not know the label may well say the opposite: put a
+    `meaning_guard` behind it.
+    """
+
+    kind: Literal["masked_lm"] = "masked_lm"
+    model: str = Field(min_length=1)
+    """Folder, `pkg://` or Hub id of a masked language model."""
+    rate: float = Field(default=0.15, gt=0.0, le=1.0)
+    """Share of words that are replaced; at least one is."""
+    top_k: int = Field(default=10, ge=1)
+    """So many of the likeliest words may be drawn, each with its probability."""
+
+
+TextStage = NoiseStage | SynonymsStage | EntitySwapStage | FactsStage | ContextStage | MaskedLmStage
 """The kinds that change a copy's texts."""
 
 
