@@ -6,6 +6,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from cluster.config.base import Config, with_default_kind
 from cluster.config.stages.base import TrainOnlyStage
+from cluster.config.stages.select import NearComparison
 
 
 class RandomSides(Config):
@@ -96,5 +97,17 @@ class KFoldStage(TrainOnlyStage):
         return self
 
 
-SplittingStage = SplitStage | KFoldStage
+class LeakCheckStage(NearComparison):
+    """Looks for training rows that validation or test rows repeat, exactly or nearly: what is measured would be memory.
+
+    Its place is behind the stages that split and make rows. Labels do not count. Near repeats are found by MinHash.
+    """
+
+    kind: Literal["leak_check"] = "leak_check"
+    action: Literal["fail", "reject_train", "note"] = "fail"
+    """What happens if there are any: the run fails, the training rows are rejected, or the rows measured on are noted
+    as `leak`, with the place of the training row."""
+
+
+SplittingStage = SplitStage | KFoldStage | LeakCheckStage
 """The kinds that decide what is learnt from and what is measured on."""

@@ -10,6 +10,9 @@ from trainers.data.stages.base import AnyStage, DatasetStage, RowStage, StageCon
 STAGES = {
     "python": "user:User",
     "unicode": "clean.unicode:Unicode",
+    "whitespace": "clean.whitespace:Whitespace",
+    "boilerplate": "clean.boilerplate:Boilerplate",
+    "truncated": "clean.truncated:Truncated",
     "noise": "augment.noise:Noise",
     "synonyms": "augment.synonyms:Synonyms",
     "entity_swap": "augment.entities:EntitySwap",
@@ -17,10 +20,13 @@ STAGES = {
     "context": "augment.context:Context",
     "masked_lm": "augment.masked_lm:MaskedLm",
     "policy": "augment.policy:Policy",
+    "generate": "augment.generate:Generate",
     "meaning_guard": "augment.meaning_guard:MeaningGuard",
     "split": "split:Split",
     "kfold": "kfold:KFold",
     "exact_duplicates": "exact_duplicates:ExactDuplicates",
+    "near_duplicates": "near_duplicates:NearDuplicates",
+    "leak_check": "leak_check:LeakCheck",
 }
 """Kind in `data.stages` -> module in this package and class in it."""
 

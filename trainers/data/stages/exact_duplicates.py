@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from cluster.config.stages.select import ExactDuplicatesStage
-from trainers.data.content import content_hashes, hash_text
+from trainers.data.content import content_hashes
 from trainers.data.record import Record
-from trainers.data.stages.two_pass import SPLITS, Facts, Spool, TwoPassStage, split_codes
+from trainers.data.stages.two_pass import SPLITS, Facts, Spool, TwoPassStage, hash_values, split_codes
 
 NOTHING = -1
 
@@ -20,11 +20,10 @@ class ExactDuplicates(TwoPassStage[ExactDuplicatesStage]):
 
     def look(self, records: list[Record]) -> Facts:
         config = self.config
-        labels = b"".join(hash_text(record.label or "")[:8] for record in records)
         return {
             "content": content_hashes(records, config.ignore, config.roles, config.with_label),
             "split": split_codes(records),
-            "label": np.frombuffer(labels, np.uint64),
+            "label": hash_values(records, "label"),
         }
 
     def decide(self, facts: Facts, spool: Spool) -> Mapping[str, Any]:

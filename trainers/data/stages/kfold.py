@@ -11,8 +11,7 @@ from cluster.config.stages.split import KFoldStage
 from cluster.exceptions import DataError
 from trainers.data.content import content_hashes, draws
 from trainers.data.record import Record
-from trainers.data.stages.split import hash_values
-from trainers.data.stages.two_pass import Facts, Spool, TwoPassStage, value_of
+from trainers.data.stages.two_pass import Facts, Spool, TwoPassStage, hash_values, value_of
 from trainers.data.units import deal, units_of
 
 

@@ -11,9 +11,9 @@ import numpy as np
 
 from cluster.config.stages.split import GroupedSides, RandomSides, SidesByTime, SplitStage, StratifiedSides
 from cluster.exceptions import DataError
-from trainers.data.content import content_hashes, draws, hash_text
+from trainers.data.content import content_hashes, draws
 from trainers.data.record import Record
-from trainers.data.stages.two_pass import Facts, Spool, TwoPassStage, value_of
+from trainers.data.stages.two_pass import Facts, Spool, TwoPassStage, hash_values, value_of
 from trainers.data.units import fill, fill_in_order, units_of
 
 SIDES = ("test", "validation", "train")
@@ -69,11 +69,6 @@ class Split(TwoPassStage[SplitStage]):
                     f"the stage split leaves no row for {SIDES[number]} of {len(side)} rows in {units} sets that stay "
                     f"together (by {self.config.by.kind}); give more rows, or change its shares or what it splits by"
                 )
-
-
-def hash_values(records: list[Record], column: str) -> np.ndarray:
-    """A 64-bit number for what each row has in a column."""
-    return np.frombuffer(b"".join(hash_text(str(value_of(record, column)))[:8] for record in records), np.uint64)
 
 
 def seconds_of(value: Any) -> float | None:

@@ -20,6 +20,7 @@ from cluster import exceptions
 from cluster.config.stages import StageConfig
 from cluster.exceptions import DataError, UserError, mobula_cause
 from cluster.storage import Storage
+from trainers.data.content import hash_text
 from trainers.data.ray_data import quiet_context
 from trainers.data.record import Record, failure, from_table, schema, to_json, to_table
 from trainers.data.stages.base import DatasetStage
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import ray.data
 
-__all__ = ["SPLITS", "Facts", "Spool", "TwoPassStage", "carry_out", "split_codes", "value_of"]
+__all__ = ["SPLITS", "Facts", "Spool", "TwoPassStage", "carry_out", "hash_values", "split_codes", "value_of"]
 
 ROWS_PER_FILE = 4096
 SPLITS = ("test", "validation", "train")
@@ -284,3 +285,8 @@ def value_of(record: Record, column: str) -> Any:
 def split_codes(records: Sequence[Record]) -> np.ndarray:
     """The split of each row, as its place in `SPLITS`."""
     return np.array([SPLITS.index(record.split) for record in records], np.int8)
+
+
+def hash_values(records: Sequence[Record], column: str) -> np.ndarray:
+    """A 64-bit number for what each row has in a column."""
+    return np.frombuffer(b"".join(hash_text(str(value_of(record, column)))[:8] for record in records), np.uint64)
