@@ -14,8 +14,8 @@ def run(*rows: dict[str, Any] | str, context: StageContext | None = None, **sett
     stage = build_stage(config, context or StageContext(seed=3))
     records = []
     for number, row in enumerate(rows):
-        row = {"text": row} if isinstance(row, str) else dict(row)
-        records.append(Record(columns=row.pop("columns", {}), row=row, place=f"rows.jsonl:{number + 1}"))
+        known = {"text": row} if isinstance(row, str) else dict(row)
+        records.append(Record(columns=known.pop("columns", {}), row=known, place=f"rows.jsonl:{number + 1}"))
     return run_stage(stage, records)
 
 
