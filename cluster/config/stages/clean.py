@@ -144,7 +144,7 @@ class LanguageStage(Clean):
     """Codes of the languages to keep, such as `[en, de]`. Empty: reject none."""
     candidates: list[str] | None = Field(default=None, min_length=2)
     """Tell only these languages apart, which is surer for short texts when no others occur. Empty: all."""
-    min_confidence: Share = 0.5
+    min_confidence: Share = 0.6
     """Below this the language is undetermined."""
     min_characters: int = Field(default=20, ge=0)
     """Shorter texts are undetermined."""
