@@ -177,13 +177,13 @@ class QualityStage(Clean):
     max_words: int | None = Field(default=None, ge=1)
     """Most words (document 100,000, chat 20,000)."""
     min_word_length: float | None = Field(default=None, ge=0)
-    """Least mean length of words (document 3, chat 2)."""
+    """Least mean length of words (document 3, chat 1)."""
     max_word_length: float | None = Field(default=None, ge=0)
     """Greatest mean length of words (document 10, chat 15)."""
     max_symbols: Share | None = None
-    """Most `#` and `...` for each word (document 0.1, chat 0.3)."""
+    """Most `#`, `##`, ... and ellipses for each word (document 0.1, chat 0.3)."""
     min_alphabetic_words: Share | None = None
-    """Least share of words with a letter in them (document 0.8, chat 0.2)."""
+    """Least share of words with a letter in them (document 0.8, chat 0)."""
     min_stop_words: int | None = Field(default=None, ge=0)
     """Fewest different stop words (document 2, chat 0), of the language that the stage `language` noted, else English."""
     max_bullet_lines: Share | None = None
@@ -197,7 +197,7 @@ class QualityStage(Clean):
     max_repeated_lines: Share | None = None
     """Most lines that were there before, and also most characters in them times 1.5 (document 0.3, chat 0.5)."""
     max_top_ngram: dict[int, Share] | None = None
-    """Words in a sequence -> most characters that its most frequent repeated one may cover (document 2: 0.2, 3: 0.18,
+    """Words in a sequence -> most characters that the one that comes most often, three times or more, may cover (document 2: 0.2, 3: 0.18,
     4: 0.16; chat twice that)."""
     max_repeated_ngrams: dict[int, Share] | None = None
     """Words in a sequence -> most characters that all repeated ones may cover (document 5: 0.15 down to 10: 0.1; chat
