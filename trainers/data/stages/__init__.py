@@ -13,6 +13,9 @@ STAGES = {
     "whitespace": "clean.whitespace:Whitespace",
     "boilerplate": "clean.boilerplate:Boilerplate",
     "truncated": "clean.truncated:Truncated",
+    "missing": "clean.missing:Missing",
+    "language": "clean.language:Language",
+    "quality": "clean.quality:Quality",
     "noise": "augment.noise:Noise",
     "synonyms": "augment.synonyms:Synonyms",
     "entity_swap": "augment.entities:EntitySwap",
@@ -27,6 +30,9 @@ STAGES = {
     "exact_duplicates": "exact_duplicates:ExactDuplicates",
     "near_duplicates": "near_duplicates:NearDuplicates",
     "leak_check": "leak_check:LeakCheck",
+    "sample": "sample:Sample",
+    "balance": "balance:Balance",
+    "weights": "weights:Weights",
 }
 """Kind in `data.stages` -> module in this package and class in it."""
 
