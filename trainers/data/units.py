@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-__all__ = ["Units", "deal", "fill", "fill_in_order", "number_of", "units_of"]
+__all__ = ["Units", "apportion", "deal", "fill", "fill_in_order", "number_of", "ranks_within", "units_of"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +64,7 @@ def fill(units: Units, shares: Sequence[float]) -> np.ndarray:
     """
     strata, of_unit = np.unique(units.stratum, return_inverse=True)
     sizes = np.bincount(of_unit, weights=units.rows, minlength=len(strata))
-    wanted = np.stack([_round(share * sizes) for share in shares])
+    wanted = np.stack([apportion(share * sizes) for share in shares])
     side = np.full(len(units.rows), len(shares))
     taken = np.zeros_like(wanted)
     for unit in np.lexsort((units.draw, of_unit)).tolist():
@@ -86,12 +86,23 @@ def fill_in_order(key: np.ndarray, rows: np.ndarray, shares: Sequence[float]) ->
     return np.searchsorted(ends, middle, side="left")[of_unit]
 
 
-def _round(quotas: np.ndarray) -> np.ndarray:
+def apportion(quotas: np.ndarray) -> np.ndarray:
     """Whole numbers near the quotas that come to what the quotas come to: the largest remainders are rounded up."""
     whole = np.floor(quotas + 1e-9)
     missing = math.floor(quotas.sum() - whole.sum() + 0.5)
     whole[np.argsort(-(quotas - whole), kind="stable")[:missing]] += 1
     return whole
+
+
+def ranks_within(group: np.ndarray, key: np.ndarray) -> np.ndarray:
+    """Place of each row among those of its group, counted from 0 by rising key; of equal keys the first row comes first."""
+    order = np.lexsort((key, group))
+    ordered = group[order]
+    begins = np.ones(len(order), bool)
+    begins[1:] = ordered[1:] != ordered[:-1]
+    ranks = np.empty(len(order), np.int64)
+    ranks[order] = np.arange(len(order)) - np.maximum.accumulate(np.where(begins, np.arange(len(order)), 0))
+    return ranks
 
 
 def deal(units: Units, folds: int) -> np.ndarray:

@@ -1,9 +1,10 @@
 """Stages that choose among rows: doubles, samples, weights, order, rows that look wrong."""
 
-from typing import Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, model_validator
 
+from cluster.config.base import Config, with_default_kind
 from cluster.config.stages.base import Role, Split, StageConfig
 
 Ignored = Literal["case", "whitespace", "punctuation"]
@@ -62,5 +63,52 @@ class NearDuplicatesStage(_Duplicates, NearComparison):
     """Whether a row goes that is near one with another label."""
 
 
-SelectionStage = ExactDuplicatesStage | NearDuplicatesStage
+class RandomSample(Config):
+    """Rows are drawn by what they say."""
+
+    kind: Literal["random"] = "random"
+
+
+class StratifiedSample(Config):
+    """Rows are drawn so that classes keep their shares."""
+
+    kind: Literal["stratified"] = "stratified"
+    column: str = "label"
+    """Label or other column that says the class of a row."""
+
+
+class FirstRows(Config):
+    """The rows that are read first."""
+
+    kind: Literal["first"] = "first"
+
+
+Draw = Annotated[
+    RandomSample | StratifiedSample | FirstRows,
+    Field(discriminator="kind"),
+    BeforeValidator(with_default_kind("random")),
+]
+
+
+class SampleStage(StageConfig):
+    """Some of the rows of each split; the others are rejected."""
+
+    kind: Literal["sample"] = "sample"
+    splits: list[Split] = Field(default=["train"], min_length=1)
+    """Rows of which splits are sampled, each split by itself; the others pass by."""
+    share: float | None = Field(default=None, gt=0.0, lt=1.0)
+    """Share of the rows that stay."""
+    count: int | None = Field(default=None, ge=1)
+    """How many rows stay, or all if there are fewer."""
+    by: Draw = RandomSample()
+    """Which rows stay."""
+
+    @model_validator(mode="after")
+    def size_is_said_once(self) -> Self:
+        if (self.share is None) == (self.count is None):
+            raise ValueError(f"share={self.share} and count={self.count}: set one of them")
+        return self
+
+
+SelectionStage = ExactDuplicatesStage | NearDuplicatesStage | SampleStage
 """The kinds that choose among rows."""

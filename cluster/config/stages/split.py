@@ -109,5 +109,75 @@ class LeakCheckStage(NearComparison):
     as `leak`, with the place of the training row."""
 
 
-SplittingStage = SplitStage | KFoldStage | LeakCheckStage
-"""The kinds that decide what is learnt from and what is measured on."""
+class BalanceStage(TrainOnlyStage):
+    """As many training rows of every class: rows of small classes are copied, rows of large ones rejected.
+
+    Which rows, is drawn. Copies are tagged as made from their row, so they are counted as added.
+    """
+
+    kind: Literal["balance"] = "balance"
+    column: str = "label"
+    """Label or other column that says the class of a row."""
+    target: Literal["max", "min", "median"] | Annotated[int, Field(ge=1)] = "max"
+    """Rows that each class shall have: as many as the largest, smallest or median class, or a number."""
+    smaller: Literal["copy", "keep"] = "copy"
+    """What happens to classes with fewer rows than that."""
+    larger: Literal["reject", "keep"] = "reject"
+    """What happens to classes with more rows than that."""
+    max_copies: int = Field(default=10, ge=1)
+    """Most copies made of a row, even if its class stays short: what is seen too often is learnt by heart."""
+
+
+class InverseFrequency(Config):
+    """Classes count alike: a row weighs rows / (classes x rows of its class)."""
+
+    kind: Literal["inverse_frequency"] = "inverse_frequency"
+    column: str = "label"
+    """Label or other column that says the class of a row."""
+
+
+class EffectiveNumber(Config):
+    """Milder than `inverse_frequency`: by the effective number of rows of a class, (1 - beta^rows) / (1 - beta) (Cui et al. 2019).
+
+    Weights are scaled so that their mean over the rows is 1.
+    """
+
+    kind: Literal["effective_number"] = "effective_number"
+    beta: float = Field(default=0.999, ge=0.0, lt=1.0)
+    """0 weighs all rows alike; the nearer to 1, the nearer to `inverse_frequency`."""
+    column: str = "label"
+    """Label or other column that says the class of a row."""
+
+
+class GivenWeights(Config):
+    """Weights of classes by name."""
+
+    kind: Literal["given"] = "given"
+    weights: dict[str, Annotated[float, Field(ge=0.0, allow_inf_nan=False)]] = Field(min_length=1)
+    """Class and weight; a class that is not named weighs 1."""
+    column: str = "label"
+    """Label or other column that says the class of a row."""
+
+
+class WeightColumn(Config):
+    """Each row says its own weight."""
+
+    kind: Literal["column"] = "column"
+    column: str
+    """Column with a number of at least 0."""
+
+
+class WeightsStage(TrainOnlyStage):
+    """How much each training row counts in the loss. A weight that a row has already is multiplied."""
+
+    kind: Literal["weights"] = "weights"
+    by: Annotated[
+        InverseFrequency | EffectiveNumber | GivenWeights | WeightColumn,
+        Field(discriminator="kind"),
+        BeforeValidator(with_default_kind("inverse_frequency")),
+    ] = InverseFrequency()
+    """Where weights come from."""
+
+
+SplittingStage = SplitStage | KFoldStage | LeakCheckStage | BalanceStage | WeightsStage
+"""The kinds that decide what is learnt from and what is measured on, and how much it counts."""
