@@ -4,6 +4,7 @@
 again and compares, so that neither page can grow old.
 """
 
+import functools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import NoneType, UnionType
@@ -58,12 +59,31 @@ def run_yaml_page() -> str:
     return "\n".join([*parts, _presets()])
 
 
-def keys_of(model: type[BaseModel] = RunConfig, prefix: str = "") -> Iterator[str]:
-    """Dotted names of all keys below a config model, those of every alternative included."""
-    for name, field in model.model_fields.items():
-        yield f"{prefix}{name}"
-        for inner in models_in(field.annotation):
-            yield from keys_of(inner, f"{prefix}{name}.")
+def keys_of() -> Iterator[str]:
+    """Dotted names of all keys, those of every alternative included; of a model in several places those of its home."""
+    yield from RunConfig.model_fields
+    for model, home in _homes().items():
+        yield from (f"{home}.{name}" for name in model.model_fields)
+
+
+@functools.cache
+def _homes() -> dict[type[BaseModel], str]:
+    """The section in which the keys of a config model are written out: the outermost that holds it."""
+    homes: dict[type[BaseModel], str] = {}
+    sections: list[tuple[type[BaseModel], str]] = [(RunConfig, "")]
+    while sections:
+        inside = [
+            (inner, f"{prefix}{name}")
+            for model, prefix in sections
+            for name, field in model.model_fields.items()
+            for inner in models_in(field.annotation)
+        ]
+        sections = []
+        for model, dotted in inside:
+            if model not in homes:
+                homes[model] = dotted
+                sections.append((model, f"{dotted}."))
+    return homes
 
 
 def models_in(annotation: Any) -> list[type[BaseModel]]:
@@ -71,25 +91,35 @@ def models_in(annotation: Any) -> list[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     inside = get_args(annotation)[:1] if get_origin(annotation) is Annotated else get_args(annotation)
-    return [model for one in inside for model in models_in(one)]
+    return list(dict.fromkeys(model for one in inside for model in models_in(one)))
 
 
 def _section(dotted: str, field: FieldInfo, depth: int) -> list[str]:
     """Heading, meaning and keys of a section, then of the sections inside it."""
     parts = [f"{'#' * depth} `{dotted}`\n", f"{_prose(field.description)}\n"]
-    usual = _usual_kind(field)
-    for model in models_in(field.annotation):
+    usual, models = _usual_kind(field), models_in(field.annotation)
+    if _homes()[models[0]] != dotted:
+        return [*parts, f"It has the keys of `{_homes()[models[0]]}`.\n"]
+    inside: dict[str, FieldInfo] = {}
+    for model in models:
         kind = _kind(model)
         if kind:
             note = "usual, so `kind` may be left out" if kind == usual else "alternative"
             parts.append(f"**`kind: {kind}`** ({note}). {_prose(model.__doc__)}\n")
+        elif len(models) > 1:
+            parts.append(f"{_prose(model.__doc__)}\n")
         parts.append(
             _table({name: inner for name, inner in model.model_fields.items() if name != "kind"}, f"{dotted}.")
         )
-        for name, inner in model.model_fields.items():
-            if models_in(inner.annotation):
-                parts += _section(f"{dotted}.{name}", inner, depth + 1)
-    return parts
+        inside |= {name: inner for name, inner in model.model_fields.items() if models_in(inner.annotation)}
+        if kind:
+            parts += _sections(dotted, inside, depth)
+            inside = {}
+    return parts + _sections(dotted, inside, depth)
+
+
+def _sections(dotted: str, fields: dict[str, FieldInfo], depth: int) -> list[str]:
+    return [part for name, field in fields.items() for part in _section(f"{dotted}.{name}", field, depth + 1)]
 
 
 def _kind(model: type[BaseModel]) -> str | None:
@@ -101,7 +131,8 @@ def _usual_kind(field: FieldInfo) -> str | None:
     """The alternative that is meant without a `kind`: that of the default, else the first; in a list there is none."""
     if get_origin(field.annotation) is list:
         return None
-    return _kind(models_in(field.annotation)[0] if field.is_required() else type(field.default))
+    is_given = field.is_required() or field.default is None
+    return _kind(models_in(field.annotation)[0] if is_given else type(field.default))
 
 
 def _table(fields: dict[str, FieldInfo], prefix: str) -> str:
@@ -125,6 +156,7 @@ def _type(field: FieldInfo) -> str:
     if models:
         kinds = ", ".join(f"`{_kind(model)}`" for model in models if _kind(model))
         section = "list of sections" if get_origin(field.annotation) is list else "section"
+        section = "text, section, or list of these" if _may_be_text(field.annotation) else section
         return f"{section}, of `kind` {kinds}" if kinds else section
     bounds = [
         f"{words} {getattr(limit, name):g}"
@@ -135,10 +167,18 @@ def _type(field: FieldInfo) -> str:
     return ", ".join([_type_name(field.annotation), *bounds])
 
 
+def _may_be_text(annotation: Any) -> bool:
+    """Whether the short form of a section is a text."""
+    inside = get_args(annotation)[:1] if get_origin(annotation) is Annotated else get_args(annotation)
+    return annotation is str or any(_may_be_text(one) for one in inside if get_origin(one) not in (list, dict))
+
+
 def _type_name(annotation: Any) -> str:
     if annotation in _WORDS:
         return _WORDS[annotation]
     origin, inside = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _type_name(inside[0])
     if origin is Literal:
         return ", ".join(f"`{value}`" for value in inside)
     if origin in (Union, UnionType):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cluster.cli.output import json_option, print_json, print_table, storage_option
+from cluster.config.data import AnySource, as_sources
 from cluster.exceptions import UserError
 
 if TYPE_CHECKING:
@@ -45,25 +46,34 @@ def command(
     from serving.target import resolve
 
     found = resolve(target, storage_path=storage_path)
-    files = list(data) or _test_files(found, target)
+    files = as_sources(data) or _test_sources(found, target)
     result = _evaluate(found, files, list(slices), {name: value for name, value in settings.items() if value})
     if output is not None:
         result.write_predictions(output)
     if as_json:
-        print_json({"target": target, "folder": str(found.folder.path), "data": files, **result.summary()})
+        print_json(
+            {
+                "target": target,
+                "folder": str(found.folder.path),
+                "data": [one.place for one in files],
+                **result.summary(),
+            }
+        )
     else:
         print_result(result)
     return 0
 
 
-def _test_files(found: "Target", target: str) -> list[str]:
-    configured = found.folder.config.data.test if found.folder.config else None
+def _test_sources(found: "Target", target: str) -> list[AnySource]:
+    configured = found.folder.config.data.sources("test") if found.folder.config else []
     if not configured:
         raise UserError(f"{target}: its run has no data.test to score; name a file with --data")
-    return [configured] if isinstance(configured, str) else configured
+    return configured
 
 
-def _evaluate(found: "Target", files: list[str], slices: list[str], settings: dict[str, int]) -> "EvaluationResult":
+def _evaluate(
+    found: "Target", files: list[AnySource], slices: list[str], settings: dict[str, int]
+) -> "EvaluationResult":
     from cluster.config import EvaluateConfig
     from cluster.session import ray_session
     from trainers.evaluation import evaluate_folder

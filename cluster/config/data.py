@@ -5,33 +5,18 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from cluster.config.base import Config
+from cluster.config.source import AnySource, Columns, Entries, FileSource, ShapeName, SqlSource, as_sources
 from cluster.config.stages import Stage
-
-ShapeName = Literal["auto", "messages", "sharegpt", "alpaca", "prompt_completion", "text", "text_label"]
-
-
-class Columns(Config):
-    """Names of the columns to read when they differ from the usual ones."""
-
-    text: str | None = None
-    """Column with the text of a classification or plain-text row."""
-    label: str | None = None
-    """Column with the class of a classification row."""
-    messages: str | None = None
-    """Column with the conversation."""
-    prompt: str | None = None
-    """Column with the prompt (prompt/completion rows) or instruction (alpaca rows)."""
-    completion: str | None = None
-    """Column with the answer."""
 
 
 class DataConfig(Config):
-    train: str | list[str] = Field(min_length=1)
-    """File, folder, glob, URL (`s3://`, `gs://`) or Hub id of the training rows; a list is read in order.
-    JSONL, JSON, CSV, Parquet, plain text and `datasets` folders are told apart by themselves. `hub-id:split` names a split."""
-    validation: str | list[str] | None = None
+    train: Entries
+    """Where the training rows lie: a file, folder, glob, URL (`s3://`, `gs://`, `https://`), Hub id, a data set of a
+    `dataset_info.json`, or a section that says more of one of these; a list is read in order. JSONL, JSON, CSV, Parquet,
+    plain text and `datasets` folders are told apart by themselves. `hub-id:split` names a split."""
+    validation: Entries | None = None
     """Rows scored during training, never trained on. They pick the best checkpoint."""
-    test: str | list[str] | None = None
+    test: Entries | None = None
     """Rows scored once, after training."""
     val_size: float = Field(default=0.0, ge=0.0, lt=1.0)
     """Share of the training rows held out for validation when `validation` is not given."""
@@ -47,6 +32,12 @@ class DataConfig(Config):
     """System message put before conversations that have none."""
     max_rows: int | None = Field(default=None, ge=1)
     """Read at most so many rows of each source: for trying things out."""
+    shuffle: bool = True
+    """Draw the rows in a new random order every epoch. `false` keeps the order they have, such as that of the stage `order`."""
+    max_row_bytes: int = Field(default=16 << 20, ge=1024)
+    """A row of more bytes is taken for a mistake, such as a missing line end, and never held as a whole."""
+    timeout_s: float = Field(default=60.0, gt=0.0)
+    """Seconds of silence after which a `https://` source is given up."""
     stages: list[Stage] = Field(default_factory=list)
     """What happens to rows between reading and tokenising, in this order: cleaning, selection, splits, augmentation."""
     on_error: Literal["fail", "reject"] = "fail"
@@ -66,3 +57,19 @@ class DataConfig(Config):
                 f"validation={self.validation!r} and val_size={self.val_size} both say what to validate on; keep one"
             )
         return self
+
+    @model_validator(mode="after")
+    def weights_are_drawn_by(self) -> Self:
+        weighted = [source for source in self.sources("train") if source.weight != 1.0]
+        if weighted:
+            raise ValueError(
+                f"weight={weighted[0].weight:g} of {weighted[0].label} says how sources are mixed; add data.mix or remove it"
+            )
+        return self
+
+    def sources(self, split: str) -> list[AnySource]:
+        """The sources of a split, in their long form."""
+        return as_sources(getattr(self, split))
+
+
+__all__ = ["AnySource", "Columns", "DataConfig", "FileSource", "ShapeName", "SqlSource", "as_sources"]

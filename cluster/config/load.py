@@ -115,9 +115,9 @@ class Source:
             bases = self._bases(keys)
             value = section[keys[1]]
             if isinstance(value, list):
-                section[keys[1]] = [_anchored(one, bases) for one in value]
+                section[keys[1]] = [_anchored_entry(one, bases) for one in value]
             else:
-                section[keys[1]] = _anchored(value, bases)
+                section[keys[1]] = _anchored_entry(value, bases)
         data = self.values.get("data")
         if isinstance(data, dict):
             _anchor_stages(data.get("stages"), self._bases(("data", "stages")))
@@ -236,6 +236,17 @@ def _scalar(override: str, raw: str) -> Any:
         return yaml.load(raw, Loader=_Loader)
     except yaml.YAMLError as error:
         raise ConfigError(f"override {override!r}: the part after = is not valid YAML; put it in quotes") from error
+
+
+def _anchored_entry(value: Any, bases: list[Path]) -> Any:
+    """A path, or a section with one under `path`; behind the path may stand `:split` or `:name`."""
+    if isinstance(value, dict):
+        return {**value, "path": _anchored_entry(value["path"], bases)} if "path" in value else value
+    anchored = _anchored(value, bases)
+    if anchored != value or not isinstance(value, str) or "://" in value:
+        return anchored
+    path, colon, inside = value.rpartition(":")
+    return f"{_anchored(path, bases)}{colon}{inside}"
 
 
 def _anchored(value: Any, bases: list[Path]) -> Any:
@@ -385,7 +396,7 @@ def _models_in(annotation: Any) -> list[type[BaseModel]]:
     """Config classes that a field's annotation allows."""
     if get_origin(annotation) is Annotated:
         return _models_in(get_args(annotation)[0])
-    if get_origin(annotation) in (Union, UnionType):
+    if get_origin(annotation) in (Union, UnionType, list):
         return [model for one in get_args(annotation) for model in _models_in(one)]
     return [annotation] if isinstance(annotation, type) and issubclass(annotation, BaseModel) else []
 
@@ -403,7 +414,7 @@ def _models_at(location: tuple[Key, ...]) -> list[type[BaseModel]]:
             if part in model.model_fields
             for found in _models_in(model.model_fields[str(part)].annotation)
         ]
-        models = of_kind or inner
+        models = of_kind or inner or models  # a number in a list, or a name that only pydantic gives
     return models
 
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from cluster.config.data import Columns, DataConfig
 from cluster.exceptions import DataError
-from trainers.data.formats import PLACE
-from trainers.data.shapes import Conversation, Example, LabelledText, PromptCompletion, Text, read_example
+from trainers.data.formats import COLUMNS, PLACE, fault_of
+from trainers.data.shapes import Conversation, Example, LabelledText, PromptCompletion, Text, TokenIds, read_row
 from trainers.data.sources import Sources
 from trainers.data.template import Rendered, render_with_spans, tokenize_rendered
 
@@ -24,6 +24,21 @@ IGNORED = -100
 """Label of a token that carries no loss."""
 
 
+@dataclasses.dataclass(frozen=True)
+class ParsedRow:
+    """One row as it was read.
+
+    Attributes:
+        example: what there is to learn from it.
+        columns: its other columns, and what its source says of every row.
+        place: the file and line that it was first read from, where stages made a file of it since.
+    """
+
+    example: Example
+    columns: dict[str, Any]
+    place: str | None = None
+
+
 def parse(
     sources: Sources, place: tuple[int, int], row: str, config: DataConfig, classification: bool = False
 ) -> Example:
@@ -35,19 +50,65 @@ def parse(
     Raises:
         DataError: with file and line, what was found and what was expected.
     """
+    return parse_row(sources, place, row, config, classification).example
+
+
+def parse_row(
+    sources: Sources,
+    place: tuple[int, int],
+    row: str,
+    config: DataConfig,
+    classification: bool = False,
+    *,
+    to_learn: bool = True,
+) -> ParsedRow:
+    """One row, given as JSON text, with all that is known of it.
+
+    Args:
+        place: file and position, to name it in errors.
+        to_learn: refuse shapes that no objective learns from.
+
+    Raises:
+        DataError: with file and line, what was found and what was expected.
+    """
+    origin: str | None = None
+    try:
+        value = load_row(row)
+        config, columns = sources.settings(place[0], config), sources.tags(place[0])
+        if isinstance(value, dict) and PLACE in value:
+            origin, config = value.pop(PLACE), as_staged(config)
+            columns |= value.pop(COLUMNS, {})
+        example, rest = read_row(value, config, classification, to_learn)
+    except DataError as error:
+        raise DataError(f"{origin or sources.where(*place)}: {error}") from error
+    return ParsedRow(example, columns | rest, origin)
+
+
+def load_row(row: str) -> Any:
+    """The value that a row holds as JSON text.
+
+    Raises:
+        DataError: if it is not JSON, or JSON that cannot be handed on.
+    """
+    if unread := fault_of(row):
+        raise DataError(unread[0])
     try:
         value = json.loads(row)
     except json.JSONDecodeError as error:
         raise DataError(
-            f"{sources.where(*place)}: not JSON ({error.msg} at column {error.colno}): found {_shorten(row)}; "
-            "expected one JSON object per line"
+            f"not JSON ({error.msg} at column {error.colno}): found {_shorten(row)}; expected one JSON object per line"
         ) from error
-    origin = value.pop(PLACE, None) if isinstance(value, dict) else None
-    config = config if origin is None else as_staged(config)
-    try:
-        return read_example(value, config, classification)
-    except DataError as error:
-        raise DataError(f"{origin or sources.where(*place)}: {error}") from error
+    except (RecursionError, ValueError) as error:  # a thousand brackets; a number of five thousand digits
+        raise DataError(f"JSON that cannot be read ({error}): found {_shorten(row)}; leave the row out") from error
+    if "\\ud" in row or "\\uD" in row:
+        try:
+            json.dumps(value, ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            half = f"\\u{ord(error.object[error.start]):04x}"
+            raise DataError(
+                f"holds {half}, half of a character that is written as two (a surrogate); write it out whole"
+            ) from error
+    return value
 
 
 def as_staged(config: DataConfig) -> DataConfig:
@@ -146,8 +207,8 @@ class Encoder:
         ]
         conversations = iter(tokenize_rendered(self.tokenizer, [row for row in rendered if row is not None]))
         return [
-            self._cut(*(next(conversations) if row is not None else self._plain(example)))
-            for row, example in zip(rendered, examples, strict=True)
+            self._cut(*(next(conversations) if row is not None else self._plain(place, example)))
+            for place, row, example in zip(places, rendered, examples, strict=True)
         ]
 
     def _check_labels(self, places: list[tuple[int, int]], examples: list[Example]) -> None:
@@ -179,8 +240,10 @@ class Encoder:
         except DataError as error:
             raise DataError(f"{self.sources.where(*place)}: {error}") from error
 
-    def _plain(self, example: Any) -> tuple[list[int], list[int]]:
-        """Ids and loss mask of text without a template."""
+    def _plain(self, place: tuple[int, int], example: Any) -> tuple[list[int], list[int]]:
+        """Ids and loss mask of what needs no template."""
+        if isinstance(example, TokenIds):
+            return self._given(place, example)
         assert isinstance(example, Text | PromptCompletion)
         given = example.text if isinstance(example, Text) else example.prompt
         ids = self._with_bos(given)
@@ -189,6 +252,23 @@ class Encoder:
             answer = self.tokenizer(example.completion, add_special_tokens=False, verbose=False)["input_ids"]
             ids, mask = ids + answer, mask + [1] * len(answer)
         return [*ids, self.tokenizer.eos_token_id], [*mask, 1]
+
+    def _given(self, place: tuple[int, int], example: TokenIds) -> tuple[list[int], list[int]]:
+        """Ids and loss mask of a row that was tokenised elsewhere; an id that the model lacks would fail much later."""
+        ids, labels = example.input_ids, example.labels or example.input_ids
+        unknown = next((one for one in ids if not 0 <= one < len(self.tokenizer)), None)
+        if unknown is not None:
+            raise DataError(
+                f"{self.sources.where(*place)}: the token id {unknown} is not one of the tokenizer's {len(self.tokenizer)}; "
+                "tokenise the rows with the tokenizer of model.name_or_path"
+            )
+        wrong = next((index for index, one in enumerate(labels) if one not in (IGNORED, ids[index])), None)
+        if wrong is not None:
+            raise DataError(
+                f"{self.sources.where(*place)}: labels[{wrong}] is {labels[wrong]} and input_ids[{wrong}] is {ids[wrong]}; "
+                f"expected the same id, or {IGNORED} where there is nothing to learn"
+            )
+        return ids, [int(label != IGNORED) for label in labels]
 
     def _with_bos(self, text: str) -> list[int]:
         """As an endpoint tokenises a prompt, less an end token that some tokenizers add."""

@@ -45,23 +45,23 @@ def folder_file(name: str, path: str, split: str | None, role: str) -> DataFile:
     return DataFile(name, str(root), "datasets", "folder", len(data), stamp)
 
 
-def hub_file(name: str, role: str) -> DataFile:
+def hub_file(name: str, role: str, split: str | None = None, subset: str | None = None) -> DataFile:
     """One split of a data set on the Hub, pinned to the commit that is there now."""
     import datasets
     from huggingface_hub import HfApi
 
-    owner_and_name, _, split = name.partition(":")
+    owner_and_name, _, named = name.partition(":")
     try:
         commit = HfApi().dataset_info(owner_and_name).sha or ""
-        splits = datasets.get_dataset_split_names(owner_and_name, revision=commit or None)
+        splits = datasets.get_dataset_split_names(owner_and_name, subset, revision=commit or None)
     except Exception as error:  # whatever the Hub's client raises, offline or not found, is the same answer
         first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise DataError(
             f"{name}: no file or folder of that name is here, and no such data set could be found on the Hub "
             f"({first_line}); check the path"
         ) from error
-    chosen = _choose_split(name, splits, split or None, role)
-    return DataFile(name, owner_and_name, "datasets", "hub", 0, commit, split=chosen)
+    chosen = _choose_split(name, splits, split or named or None, role)
+    return DataFile(name, owner_and_name, "datasets", "hub", 0, commit, split=chosen, subset=subset)
 
 
 def _choose_split(name: str, splits: list[str], split: str | None, role: str) -> str:
@@ -89,7 +89,9 @@ def load_hub(file: DataFile, split: str) -> Any:
     """A streamed data set: shards are fetched by whoever reads them."""
     import datasets
 
-    return datasets.load_dataset(file.path, split=split, revision=file.stamp or None, streaming="[" not in split)
+    return datasets.load_dataset(
+        file.path, file.subset, split=split, revision=file.stamp or None, streaming="[" not in split
+    )
 
 
 def row_ranges(file: DataFile) -> Iterator[tuple[int, int | None]]:

@@ -21,6 +21,7 @@ import numpy as np
 
 from cluster import exceptions
 from cluster.config import Classification, RunConfig
+from cluster.config.data import AnySource
 from cluster.exceptions import DataError, UserError, mobula_cause
 from cluster.storage import Storage
 from trainers.data.encode import IGNORED, Encoder, Tokens
@@ -58,7 +59,7 @@ def prepare(
         DataError: with file and line, for whatever in the data cannot be used.
     """
     if config.data.is_staged:
-        rows = rows or stage_rows(config, storage)
+        rows = rows or stage_rows(config, storage, to_learn=True)
         fingerprint = fingerprint_of(config, tokenizer, rows.fingerprint)
         sources = {split: staged_sources(files, _named(config, split)) for split, files in rows.files.items()}
         config = _after_stages(config)
@@ -77,9 +78,9 @@ def prepare(
     return prepared
 
 
-def _named(config: RunConfig, split: str) -> str | list[str]:
+def _named(config: RunConfig, split: str) -> list[AnySource]:
     """What the user named as the source of a split; rows that a stage held out are of the training rows."""
-    return getattr(config.data, split) or config.data.train
+    return config.data.sources(split) or config.data.sources("train")
 
 
 def _after_stages(config: RunConfig) -> RunConfig:

@@ -131,9 +131,10 @@ def _slots(row: Row) -> Iterator[tuple[str, Any, Any]]:
     for key in _TEXT_KEYS:
         if isinstance(row.get(key), str):
             yield _TEXT_ROLE.get(key, key), row, key
-    for step in row.get("completions") or ():
-        if isinstance(step, dict) and isinstance(step.get("text"), str):
-            yield "completion", step, "text"
+    for role, key in (("completion", "completions"), ("text", "tokens")):
+        for index, text in enumerate(row[key] if isinstance(row.get(key), list) else ()):
+            if isinstance(text, str):
+                yield role, row[key], index
 
 
 def schema() -> pa.Schema:

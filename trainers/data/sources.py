@@ -7,16 +7,14 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import re
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cluster.config.data import DataConfig
+from cluster.config.data import AnySource, DataConfig, as_sources
 from cluster.exceptions import DataError
 from trainers.data import hub
-from trainers.data.formats import COMPRESSIONS, EXTENSIONS, READERS, DataFile, file_system, is_staged, sniff
+from trainers.data.files import find_files, split_scheme
+from trainers.data.formats import READERS, DataFile, Limits, Rows, fault, file_system, too_long
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -25,8 +23,9 @@ if TYPE_CHECKING:
 
 READ_BYTES = 64 << 20
 ROWS_PER_BLOCK = 1024
-HASHED_BYTES = 4 << 30
-FORMATS = "JSONL, JSON, CSV, TSV, Parquet, plain text (also .gz, .bz2, .zst), a `datasets` folder, or a Hub id"
+BLOCK_BYTES = 4 << 20
+Specs = str | AnySource | Sequence[str | AnySource]
+"""What `data.train`, `data.validation` and `data.test` hold."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,11 +41,30 @@ class Part:
         """File index, position and JSON text of each row."""
         reader = hub.read_rows if self.file.scheme == "datasets" else READERS[self.file.format]
         empty = True
-        for position, row in reader(self.file, self.start, self.end):
+        for position, row in self._reported(reader(self.file, self.start, self.end)):
             empty = False
-            yield self.index, position, row
+            is_too_long = len(row) > self.file.max_row_bytes
+            yield self.index, position, fault(too_long(self.file), row[:200]) if is_too_long else row
         if empty and self.end is None and self.file.explicit:
             raise DataError(f"{self.file.name}: the file has no rows; expected at least one")
+
+    def _reported(self, rows: Rows) -> Rows:
+        """Rows; what the file system or a decompressor raises on the way becomes one sentence."""
+        last = 0
+        try:
+            for last, row in rows:
+                yield last, row
+        except (OSError, EOFError) as error:
+            behind = f" behind {self.file.where(last)}" if last else ""
+            raise DataError(
+                f"{self.file.name}: cannot be read{behind} ({_reason(error)}); it may be damaged or cut short: fetch or "
+                "write it again"
+            ) from error
+
+
+def _reason(error: Exception) -> str:
+    """The first line of what an error says."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,11 +87,13 @@ class ReadPlan:
     def blocks(self) -> Iterator[pa.Table]:
         """The rows as blocks of Ray Data."""
         rows: list[tuple[int, int, str]] = []
+        size = 0
         for row in self.rows():
             rows.append(row)
-            if len(rows) == ROWS_PER_BLOCK:
+            size += len(row[2])
+            if len(rows) == ROWS_PER_BLOCK or size >= BLOCK_BYTES:
                 yield _block(rows)
-                rows = []
+                rows, size = [], 0
         yield _block(rows)
 
 
@@ -87,48 +107,76 @@ def _block(rows: list[tuple[int, int, str]]) -> pa.Table:
 
 @dataclasses.dataclass(frozen=True)
 class Sources:
-    """The located files behind one of `data.train`, `data.validation` and `data.test`."""
+    """The located files behind one of `data.train`, `data.validation` and `data.test`.
+
+    Attributes:
+        files: in the order in which they are read.
+        plans: what is read together.
+        entries: for each file the source that it belongs to; empty for rows that went through the stages.
+    """
 
     files: tuple[DataFile, ...]
     plans: tuple[ReadPlan, ...]
+    entries: tuple[AnySource, ...] = ()
 
     def where(self, file: int, position: int) -> str:
         """The place of a row, for messages."""
         return self.files[file].where(position)
 
+    def settings(self, file: int, config: DataConfig) -> DataConfig:
+        """How the rows of a file are read: `config`, with what its source says in its place."""
+        if not self.entries:
+            return config
+        entry = self.entries[file]
+        said = {name: value for name in ("shape", "columns") if (value := getattr(entry, name)) is not None}
+        return config.model_copy(update=said) if said else config
 
-def locate(specs: str | Sequence[str], role: str = "train", max_rows: int | None = None) -> Sources:
+    def tags(self, file: int) -> dict[str, str]:
+        """What a source says of each of its rows."""
+        if not self.entries:
+            return {}
+        entry = self.entries[file]
+        said = {"license": entry.license, "consent": entry.consent, "source": entry.name}
+        return {name: value for name, value in said.items() if value is not None}
+
+
+def locate(specs: Specs, role: str = "train", max_rows: int | None = None, limits: Limits | None = None) -> Sources:
     """Find the files behind what the user wrote.
 
     Args:
-        specs: files, folders, globs, URLs, `datasets` folders, Hub ids.
+        specs: files, folders, globs, URLs, `datasets` folders, Hub ids, or sources in their long form.
         role: `train`, `validation` or `test`: which split of a `datasets` folder is meant if none is named.
-        max_rows: read at most so many rows of each spec.
+        max_rows: read at most so many rows of each source that does not say so itself.
+        limits: `max_row_bytes` and `timeout_s` of the data's settings.
 
     Raises:
         DataError: if there is no such file, or it is empty or of an unknown format.
     """
     files: list[DataFile] = []
     plans: list[ReadPlan] = []
-    for spec in [specs] if isinstance(specs, str) else specs:
-        found = [dataclasses.replace(file, source=spec) for file in _locate_one(spec, role)]
+    entries: list[AnySource] = []
+    limits = limits or Limits()
+    for entry in as_sources(specs):
+        found = [dataclasses.replace(file, source=entry.label) for file in find_files(entry, role, limits)]
         parts = [part for offset, file in enumerate(found) for part in _parts(len(files) + offset, file)]
+        limit = entry.max_rows or max_rows
+        plans += [ReadPlan(tuple(parts), limit)] if limit else _group(parts)
         files += found
-        plans += [ReadPlan(tuple(parts), max_rows)] if max_rows else _group(parts)
-    return Sources(tuple(files), tuple(plans))
+        entries += [entry] * len(found)
+    return Sources(tuple(files), tuple(plans), tuple(entries))
 
 
-def staged_sources(files: Sequence[str], specs: str | Sequence[str]) -> Sources:
+def staged_sources(files: Sequence[str], specs: Specs) -> Sources:
     """Rows that went through the stages, as sources.
 
     Args:
         files: their Parquet files.
         specs: what the user named as their source, for messages.
     """
-    named = specs if isinstance(specs, str) else ", ".join(specs)
+    named = ", ".join(source.label for source in as_sources(specs))
     found = []
     for url in files:
-        scheme, path = _split_scheme(url)
+        scheme, path = split_scheme(url)
         size = file_system(scheme, path).get_file_info(path).size or 0
         found.append(DataFile(url, path, scheme, "staged", size, explicit=False, source=named))
     return Sources(tuple(found), tuple(_group([Part(index, file) for index, file in enumerate(found)])))
@@ -182,110 +230,7 @@ def _group(parts: Iterable[Part]) -> list[ReadPlan]:
     return [*plans, ReadPlan(tuple(group))] if group else plans
 
 
-def _locate_one(spec: str, role: str) -> list[DataFile]:
-    scheme, path = _split_scheme(spec)
-    if scheme != "file":
-        return _locate_files(spec, scheme, path)
-    if _exists(path):
-        if hub.is_datasets_folder(path):
-            return [hub.folder_file(spec, path, None, role)]
-        return _locate_files(spec, scheme, path)
-    folder, _, split = path.rpartition(":")
-    if folder and _exists(folder) and hub.is_datasets_folder(folder):
-        return [hub.folder_file(spec, folder, split, role)]
-    if re.search(r"[*?\[]", path):
-        return _locate_files(spec, scheme, path)
-    if hub.looks_like_id(spec) and _format_of(spec) is None:
-        return [hub.hub_file(spec, role)]
-    raise DataError(f"{spec}: there is no such file or folder; expected {FORMATS}")
-
-
-def _split_scheme(spec: str) -> tuple[str, str]:
-    scheme, mark, path = spec.partition("://")
-    if not mark:
-        return "file", spec
-    if scheme == "file":
-        return "file", path
-    return scheme, (spec if scheme in ("http", "https") else path)
-
-
-def _exists(path: str) -> bool:
-    return Path(path).exists()
-
-
-def _format_of(path: str) -> str | None:
-    for ending in COMPRESSIONS:
-        path = path.removesuffix(ending)
-    return EXTENSIONS.get(Path(path).suffix.lower())
-
-
-def _locate_files(spec: str, scheme: str, path: str) -> list[DataFile]:
-    from pyarrow import fs
-
-    system = file_system(scheme, path)
-    try:
-        pattern = _glob_pattern(path) if re.search(r"[*?\[]", path) else None
-        info = system.get_file_info(_fixed_prefix(path) if pattern else path)
-        if pattern is None and info.type == fs.FileType.File:
-            return [_data_file(spec, scheme, path, info, explicit=True)]
-        if info.type != fs.FileType.Directory:
-            raise DataError(f"{spec}: there is no such file or folder; expected {FORMATS}")
-        infos = system.get_file_info(fs.FileSelector(info.path, recursive=True))
-    except OSError as error:
-        raise DataError(f"{spec}: cannot be read ({str(error).splitlines()[0]})") from error
-    chosen = [info for info in infos if info.type == fs.FileType.File and _is_wanted(info.path, path, pattern)]
-    files = [_data_file(info.path, scheme, info.path, info, explicit=False) for info in chosen if info.size != 0]
-    if not files:
-        found = f"{len(chosen)} empty files" if chosen else "no data files"
-        raise DataError(f"{spec}: found {found}; expected at least one of {', '.join(EXTENSIONS)} with rows in it")
-    return sorted(files, key=lambda file: file.path)
-
-
-def _is_wanted(path: str, root: str, pattern: re.Pattern[str] | None) -> bool:
-    if pattern is not None:
-        return bool(pattern.fullmatch(path))
-    below = path.removeprefix(root).split("/")
-    return _format_of(path) is not None and not any(part.startswith((".", "_")) for part in below)
-
-
-def _fixed_prefix(path: str) -> str:
-    fixed = re.split(r"[*?\[]", path)[0]
-    return fixed.rpartition("/")[0] or ("/" if path.startswith("/") else ".")
-
-
-def _glob_pattern(path: str) -> re.Pattern[str]:
-    """`**` crosses folders, `*` and `?` do not."""
-    wild = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
-    pieces = re.split(r"(\*\*/|\*\*|\*|\?|\[[^\]]+\])", path)
-    body = "".join(wild.get(piece) or (piece if piece.startswith("[") else re.escape(piece)) for piece in pieces)
-    return re.compile(r"(?:\./)?" + body)
-
-
-def _data_file(name: str, scheme: str, path: str, info: Any, explicit: bool) -> DataFile:
-    size = info.size or 0
-    if info.size == 0:
-        raise DataError(f"{name}: the file is empty; expected rows")
-    file = DataFile(name, path, scheme, _format_of(path) or "", size, explicit=explicit)
-    if file.format in ("", "json"):
-        file = dataclasses.replace(file, format=sniff(file) or file.format)
-    if not file.format:
-        raise DataError(f"{name}: unknown format; expected {FORMATS}, told by the extension ({', '.join(EXTENSIONS)})")
-    if file.format == "parquet" and is_staged(file):
-        file = dataclasses.replace(file, format="staged")
-    return dataclasses.replace(file, stamp=_stamp(file, info))
-
-
-def _stamp(file: DataFile, info: Any) -> str:
-    """Hash of the content of local files; size and modification time of remote and of very large ones."""
-    if file.scheme != "file" or file.size > HASHED_BYTES:
-        return f"{file.size}:{info.mtime_ns}"
-    with open(file.path, "rb") as stream:
-        return hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
-
-
-def examples(
-    specs: str | Sequence[str], config: DataConfig, role: str = "test", classification: bool = False
-) -> Iterator[Any]:
+def examples(specs: Specs, config: DataConfig, role: str = "test", classification: bool = False) -> Iterator[Any]:
     """What there is to learn from each row, streamed in this process: for evaluation, not for training.
 
     Raises:
@@ -293,7 +238,7 @@ def examples(
     """
     from trainers.data.encode import parse
 
-    sources = locate(specs, role, config.max_rows)
+    sources = locate(specs, role, config.max_rows, Limits.of(config))
     for plan in sources.plans:
         for file, position, row in plan.rows():
             yield parse(sources, (file, position), row, config, classification)

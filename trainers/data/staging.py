@@ -26,7 +26,8 @@ from cluster.config import Classification, RunConfig
 from cluster.config.stages import StageConfig
 from cluster.exceptions import DataError, UserError, mobula_cause
 from cluster.storage import Storage
-from trainers.data.encode import parse
+from trainers.data.encode import parse_row
+from trainers.data.formats import Limits, fault_of
 from trainers.data.ray_data import quiet_context
 from trainers.data.record import Record, failure, from_table, schema, to_json, to_table
 from trainers.data.shapes import to_row
@@ -102,12 +103,13 @@ def _read_records(url: str) -> Iterator[Record]:
             yield from from_table(pa.Table.from_batches([batch]))
 
 
-def stage_rows(config: RunConfig, storage: Storage) -> StagedRows:
+def stage_rows(config: RunConfig, storage: Storage, *, to_learn: bool = False) -> StagedRows:
     """Take the rows of a run through its stages, or find them as an earlier run left them.
 
     Args:
         storage: folder of all prepared data; the rows get a folder below `rows/`, named by their fingerprint. Ray must
             be initialised.
+        to_learn: refuse at once what no objective learns from; otherwise such rows are staged to be looked at.
 
     Raises:
         DataError: with file and line, for a row that cannot be used; or if no training row is left.
@@ -116,7 +118,7 @@ def stage_rows(config: RunConfig, storage: Storage) -> StagedRows:
     fingerprint = fingerprint_of(config, sources)
     target = storage.child("rows", fingerprint)
     if not target.exists(MANIFEST):
-        _Staging(config, target, fingerprint).run(sources)
+        _Staging(config, target, fingerprint, to_learn).run(sources)
     return StagedRows.open(target.url)
 
 
@@ -124,13 +126,15 @@ def locate_splits(config: RunConfig) -> dict[str, Sources]:
     """The files behind `data.train`, `data.validation` and `data.test`."""
     data = config.data
     named = {"train": data.train, "validation": data.validation, "test": data.test}
-    return {split: locate(specs, split, data.max_rows) for split, specs in named.items() if specs is not None}
+    limits = Limits.of(data)
+    return {split: locate(specs, split, data.max_rows, limits) for split, specs in named.items() if specs is not None}
 
 
 def file_stamps(sources: dict[str, Sources]) -> dict[str, Any]:
     """What changes when the content of an input does, for fingerprints."""
     return {
-        split: [(file.format, file.split, file.size, file.stamp) for file in found.files]
+        split: [(file.format, file.split, file.subset, file.size, file.stamp) for file in found.files]
+        + [entry.model_dump(mode="json", exclude={"path", "sql", "url_variable"}) for entry in found.entries]
         for split, found in sources.items()
     }
 
@@ -164,8 +168,9 @@ def is_held_out(row: str, share: float) -> bool:
 class _Staging:
     """One attempt to take rows through the stages. Several may run at once; the first to write the manifest wins."""
 
-    def __init__(self, config: RunConfig, storage: Storage, fingerprint: str) -> None:
+    def __init__(self, config: RunConfig, storage: Storage, fingerprint: str, to_learn: bool = False) -> None:
         self.config, self.storage, self.fingerprint = config, storage, fingerprint
+        self.to_learn = to_learn and config.data.on_error == "fail"  # what is rejected may not depend on who asks
         self.classification = isinstance(config.train.objective, Classification)
         self.attempt = f"part-{uuid.uuid4().hex[:8]}"
 
@@ -193,7 +198,7 @@ class _Staging:
         """Every row of every split as a record."""
         datasets = [
             read(found).map_batches(
-                Ingest(split, found, self.config, self.classification),
+                Ingest(split, found, self.config, self.classification, self.to_learn),
                 batch_size=1024,
                 batch_format="pyarrow",
                 zero_copy_batch=True,
@@ -270,6 +275,7 @@ class Ingest:
     sources: Sources
     config: RunConfig
     classification: bool
+    to_learn: bool = False
 
     def __call__(self, block: pa.Table) -> pa.Table:
         columns = (block[name].to_pylist() for name in ("file", "position", "row"))
@@ -284,17 +290,16 @@ class Ingest:
         data = self.config.data
         record = Record({}, self.split, order=place)
         try:
-            example = parse(self.sources, place, text, data, self.classification)
+            parsed = parse_row(self.sources, place, text, data, self.classification, to_learn=self.to_learn)
         except DataError as error:
             if data.on_error == "fail":
                 raise
-            record.row, record.rejected = {"text": text[:10_000]}, f"read: {error}"
+            _, shown = fault_of(text) or ("", text[:10_000])
+            record.row, record.rejected = {"text": shown}, f"read: {error}"
             record.place = str(error).partition(": ")[0]
             return record
-        record.row = to_row(example)
-        record.place = self.sources.where(*place)
-        known = set(record.row) | {"messages", "conversations"}
-        record.columns = {name: value for name, value in json.loads(text).items() if name not in known}
+        record.row, record.columns = to_row(parsed.example), parsed.columns
+        record.place = parsed.place or self.sources.where(*place)
         if self.split == "train" and data.val_size and is_held_out(text, data.val_size):
             record.split = "validation"
         return record

@@ -11,7 +11,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from cluster.config import DataConfig, EvaluateConfig
+from cluster.config.data import AnySource
 from cluster.exceptions import DataError, mobula_cause
+from trainers.data.formats import Limits
 from trainers.data.ray_data import quiet_context
 from trainers.data.sources import locate, read
 from trainers.evaluation.metrics import (
@@ -37,7 +39,7 @@ Progress = Callable[[int], None]
 
 def evaluate_folder(
     folder: ModelFolder,
-    data: Sequence[str],
+    data: Sequence[str | AnySource],
     evaluate: EvaluateConfig | None = None,
     *,
     slices: Sequence[str] = (),
@@ -56,13 +58,14 @@ def evaluate_folder(
     """
     started = time.monotonic()
     evaluate = evaluate or EvaluateConfig()
-    sources = locate(list(data), role="test")
-    task = Task(folder, sources, _data_config(folder, data), evaluate, tuple(slices))
+    config = _data_config(folder, data)
+    sources = locate(list(data), "test", limits=Limits.of(config))
+    task = Task(folder, sources, config, evaluate, tuple(slices))
     predictions = _predict(task, on_progress or (lambda _: None))
     return summarise(folder.kind, predictions, slices, time.monotonic() - started)
 
 
-def _data_config(folder: ModelFolder, data: Sequence[str]) -> DataConfig:
+def _data_config(folder: ModelFolder, data: Sequence[str | AnySource]) -> DataConfig:
     """How rows are read: as the folder's own run read them, else by the defaults."""
     known = folder.config.data.model_dump() if folder.config else {}
     unused = dict.fromkeys(("validation", "test", "max_rows"))

@@ -90,7 +90,10 @@ def test_sharegpt_tools_become_tool_calls():
     ("row", "sentence"),
     [
         ({"foo": 1, "bar": 2}, r"found the columns bar, foo.*no known shape.*messages.*sharegpt.*alpaca"),
-        ({"prompt": "Hi", "chosen": "a", "rejected": "b"}, "no known shape"),
+        (
+            {"prompt": "Hi", "chosen": "a", "rejected": "b"},
+            "shape preference can be looked at, but no objective learns",
+        ),
         ([1, 2], "found a JSON array, expected an object"),
         ({"messages": []}, r"the conversation is \[\]"),
         ({"messages": [{"role": "user", "content": "Hi"}]}, "no assistant message to learn from"),

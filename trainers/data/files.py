@@ -1,0 +1,135 @@
+"""From what the user wrote to files: paths, folders, globs, URLs, `datasets` folders and Hub ids."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import re
+from pathlib import Path
+from typing import Any
+
+from cluster.config.data import AnySource, FileSource, SqlSource
+from cluster.exceptions import DataError
+from trainers.data import hub
+from trainers.data.formats import COMPRESSIONS, EXTENSIONS, DataFile, Limits, file_system, is_staged, query_file, sniff
+
+HASHED_BYTES = 4 << 30
+FORMATS = "JSONL, JSON, CSV, TSV, Parquet, plain text (also .gz, .bz2, .zst), a `datasets` folder, or a Hub id"
+
+
+def find_files(source: AnySource, role: str, limits: Limits) -> list[DataFile]:
+    """The files behind a source, in the order of their names; a query counts as one.
+
+    Args:
+        role: `train`, `validation` or `test`: which split of a `datasets` folder is meant if none is named.
+
+    Raises:
+        DataError: if there is no such file, or it is empty or of an unknown format.
+    """
+    if isinstance(source, SqlSource):
+        return [query_file(source, limits)]
+    found = _find(source, role, limits)
+    return [dataclasses.replace(file, limits=limits) for file in found]
+
+
+def _find(source: FileSource, role: str, limits: Limits) -> list[DataFile]:
+    spec = source.path
+    scheme, path = split_scheme(spec)
+    if scheme != "file":
+        return _locate_files(spec, scheme, path, limits)
+    if _exists(path):
+        if hub.is_datasets_folder(path):
+            return [hub.folder_file(spec, path, source.split, role)]
+        return _locate_files(spec, scheme, path, limits)
+    folder, _, split = path.rpartition(":")
+    if folder and _exists(folder) and hub.is_datasets_folder(folder):
+        return [hub.folder_file(spec, folder, split, role)]
+    if re.search(r"[*?\[]", path):
+        return _locate_files(spec, scheme, path, limits)
+    if hub.looks_like_id(spec) and _format_of(spec) is None:
+        return [hub.hub_file(spec, role, source.split, source.subset)]
+    raise DataError(f"{spec}: there is no such file or folder; expected {FORMATS}")
+
+
+def split_scheme(spec: str) -> tuple[str, str]:
+    """The file system that an address names, and the path in it."""
+    scheme, mark, path = spec.partition("://")
+    if not mark:
+        return "file", spec
+    if scheme == "file":
+        return "file", path
+    return scheme, (spec if scheme in ("http", "https") else path)
+
+
+def _exists(path: str) -> bool:
+    return Path(path).exists()
+
+
+def _format_of(path: str) -> str | None:
+    for ending in COMPRESSIONS:
+        path = path.removesuffix(ending)
+    return EXTENSIONS.get(Path(path).suffix.lower())
+
+
+def _locate_files(spec: str, scheme: str, path: str, limits: Limits) -> list[DataFile]:
+    from pyarrow import fs
+
+    system = file_system(scheme, path, limits.timeout_s)
+    try:
+        pattern = _glob_pattern(path) if re.search(r"[*?\[]", path) else None
+        info = system.get_file_info(_fixed_prefix(path) if pattern else path)
+        if pattern is None and info.type == fs.FileType.File:
+            return [_data_file(spec, scheme, path, info, explicit=True)]
+        if info.type != fs.FileType.Directory:
+            raise DataError(f"{spec}: there is no such file or folder; expected {FORMATS}")
+        infos = system.get_file_info(fs.FileSelector(info.path, recursive=True))
+    except OSError as error:
+        raise DataError(f"{spec}: cannot be read ({str(error).splitlines()[0]})") from error
+    chosen = [info for info in infos if info.type == fs.FileType.File and _is_wanted(info.path, path, pattern)]
+    files = [_data_file(info.path, scheme, info.path, info, explicit=False) for info in chosen if info.size != 0]
+    if not files:
+        found = f"{len(chosen)} empty files" if chosen else "no data files"
+        raise DataError(f"{spec}: found {found}; expected at least one of {', '.join(EXTENSIONS)} with rows in it")
+    return sorted(files, key=lambda file: file.path)
+
+
+def _is_wanted(path: str, root: str, pattern: re.Pattern[str] | None) -> bool:
+    if pattern is not None:
+        return bool(pattern.fullmatch(path))
+    below = path.removeprefix(root).split("/")
+    return _format_of(path) is not None and not any(part.startswith((".", "_")) for part in below)
+
+
+def _fixed_prefix(path: str) -> str:
+    fixed = re.split(r"[*?\[]", path)[0]
+    return fixed.rpartition("/")[0] or ("/" if path.startswith("/") else ".")
+
+
+def _glob_pattern(path: str) -> re.Pattern[str]:
+    """`**` crosses folders, `*` and `?` do not."""
+    wild = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+    pieces = re.split(r"(\*\*/|\*\*|\*|\?|\[[^\]]+\])", path)
+    body = "".join(wild.get(piece) or (piece if piece.startswith("[") else re.escape(piece)) for piece in pieces)
+    return re.compile(r"(?:\./)?" + body)
+
+
+def _data_file(name: str, scheme: str, path: str, info: Any, explicit: bool) -> DataFile:
+    size = info.size or 0
+    if info.size == 0:
+        raise DataError(f"{name}: the file is empty; expected rows")
+    file = DataFile(name, path, scheme, _format_of(path) or "", size, explicit=explicit)
+    if file.format in ("", "json"):
+        file = dataclasses.replace(file, format=sniff(file) or file.format)
+    if not file.format:
+        raise DataError(f"{name}: unknown format; expected {FORMATS}, told by the extension ({', '.join(EXTENSIONS)})")
+    if file.format == "parquet" and is_staged(file):
+        file = dataclasses.replace(file, format="staged")
+    return dataclasses.replace(file, stamp=_stamp(file, info))
+
+
+def _stamp(file: DataFile, info: Any) -> str:
+    """Hash of the content of local files; size and modification time of remote and of very large ones."""
+    if file.scheme != "file" or file.size > HASHED_BYTES:
+        return f"{file.size}:{info.mtime_ns}"
+    with open(file.path, "rb") as stream:
+        return hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
