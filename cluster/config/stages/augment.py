@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from cluster.config.base import Config
 from cluster.config.stages.base import Role, TrainOnlyStage
 
 
@@ -177,6 +178,85 @@ class PolicyStage(Augment):
         return self
 
 
+class VllmEngine(Config):
+    """A model run here, by vLLM inside `ray.data.llm`."""
+
+    kind: Literal["vllm"] = "vllm"
+    model: str = Field(min_length=1)
+    """Folder or Hub id of a causal model with a chat template."""
+    batch_size: int = Field(default=64, ge=1)
+    """Prompts handed to the engine at a time."""
+    max_model_len: int | None = Field(default=None, ge=16)
+    """Longest prompt and answer together, in tokens. Empty: as long as the model and its memory allow."""
+    kv_cache_gib: float = Field(default=1.0, gt=0.0)
+    """On CPU: memory for the attention cache."""
+    engine_kwargs: dict[str, Any] = Field(default_factory=dict)
+    """Further arguments of vLLM's engine, by their names there."""
+
+
+class OpenAIEngine(Config):
+    """A model behind an endpoint that speaks OpenAI's chat completions. What it answers need not be the same next time."""
+
+    kind: Literal["openai"] = "openai"
+    base_url: str = Field(min_length=1)
+    """Where it answers, up to and with `/v1`."""
+    model: str = Field(min_length=1)
+    """Its name there."""
+    api_key_env: str | None = None
+    """Environment variable that holds the key. Empty: the endpoint asks for none."""
+    concurrency: int = Field(default=8, ge=1)
+    """Requests in flight."""
+    timeout_s: float = Field(default=60.0, gt=0.0)
+    """Longest wait for one answer."""
+    retries: int = Field(default=5, ge=0)
+    """Further attempts, with growing pauses, after a failed connection, a timeout, or status 408, 409, 429 or 5xx."""
+    extra_body: dict[str, Any] = Field(default_factory=dict)
+    """Further fields of each request, such as `seed`."""
+
+
+class GenerateStage(Augment):
+    """New rows written by a language model: paraphrases, translations there and back, made-up rows of the same class.
+
+    For each copy one of the row's texts is drawn and rewritten. Empty answers and copies of what is there already are
+    rejected and counted.
+    """
+
+    kind: Literal["generate"] = "generate"
+    mode: Literal["paraphrase", "back_translation", "synthesise", "template"] = "paraphrase"
+    """What the model is asked for: the same in other words; the text in `language` and then back; another text of the
+    same class, with this one as its example; or what `prompt` says."""
+    prompt: str | None = None
+    """With `mode: template`: the request, in which `{text}` and `{label}` stand for the row's own."""
+    language: str = "German"
+    """With `mode: back_translation`: the language in between."""
+    from_language: str = "English"
+    """With `mode: back_translation`: the language of the rows."""
+    system: str | None = None
+    """System message of each request."""
+    engine: Annotated[VllmEngine | OpenAIEngine, Field(discriminator="kind")]
+    """Who writes."""
+    temperature: float = Field(default=0.8, ge=0.0)
+    """Spread of what is drawn; at 0 every copy of a row would be the same."""
+    top_p: float = Field(default=0.95, gt=0.0, le=1.0)
+    """Draw from the likeliest words that make up so much of the probability."""
+    max_tokens: int = Field(default=256, ge=1)
+    """Longest answer, in tokens."""
+
+    @model_validator(mode="after")
+    def requests_make_sense(self) -> Self:
+        if (self.mode == "template") != (self.prompt is not None):
+            raise ValueError(f"prompt is for mode=template, and mode is {self.mode}; set both or neither")
+        if not self.temperature and self.copies > 1:
+            raise ValueError(
+                f"temperature=0 makes all copies of a row the same, and copies is {self.copies}; raise temperature"
+            )
+        if self.prompt is not None and "{text}" not in self.prompt:
+            raise ValueError(
+                "prompt has no {text}, so every row would be asked the same; put {text} where its text belongs"
+            )
+        return self
+
+
 class MeaningGuardStage(TrainOnlyStage):
     """Rejects augmented rows that no longer say what their original says, or are of another class. Originals pass by."""
 
@@ -202,5 +282,5 @@ class MeaningGuardStage(TrainOnlyStage):
         return self
 
 
-AugmentStage = TextStage | PolicyStage | MeaningGuardStage
+AugmentStage = TextStage | PolicyStage | GenerateStage | MeaningGuardStage
 """The kinds that make rows, and the guard over what they made."""
