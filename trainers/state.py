@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from trainers.sharding import num_elements, whole
+
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
@@ -35,7 +37,7 @@ def full_state(engine: Engine) -> Iterator[tuple[int, str, torch.Tensor]]:
     written = [0] * engine.num_workers
     for name, parameter in engine.trainable():
         owner = written.index(min(written))
-        written[owner] += getattr(parameter, "ds_numel", parameter.numel())
+        written[owner] += num_elements(parameter)
         for part in (WEIGHT, *MOMENTS):
             tensor = _read(engine, parameter, part)
             if tensor is not None:
@@ -66,7 +68,8 @@ def load_weights(model: PreTrainedModel, state: Mapping[str, torch.Tensor]) -> N
         for name, parameter in model.named_parameters():
             key = state_key(WEIGHT, name)
             if key in state:
-                parameter.copy_(state[key])
+                with whole([parameter]):
+                    parameter.copy_(state[key])
 
 
 def load_optimizer(engine: Engine, state: Mapping[str, torch.Tensor], step: int) -> None:

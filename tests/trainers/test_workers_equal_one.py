@@ -11,8 +11,11 @@ from typing import Any
 
 import pytest
 import torch
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
 from torch.nn.functional import cross_entropy
 
+from cluster.config import Pretrained, RunConfig
 from tests.trainers.groups import run_group, tiny_config, tiny_llama, tokens_of_step
 from trainers.schedule import learning_rate_factor
 
@@ -62,13 +65,18 @@ def _engine_states(
     rank: int, num_workers: int, preset: str, kind: str, *, synchronise: bool = True, bf16: bool = False
 ) -> States:
     from trainers.adaptations import build_adaptation
+
+    config = tiny_config(num_workers, deepspeed=preset, bf16=bf16, **adapted(kind))
+    return _steps(build_adaptation(config).apply(tiny_llama()), config, rank, num_workers, synchronise=synchronise)
+
+
+def _steps(model: Any, config: RunConfig, rank: int, num_workers: int, *, synchronise: bool) -> States:
     from trainers.engine import Engine
     from trainers.objectives import build_objective
     from trainers.selfcheck import GradientWitness, check_parameters_equal
     from trainers.state import full_state
 
-    config = tiny_config(num_workers, deepspeed=preset, bf16=bf16, **adapted(kind))
-    model, objective = build_adaptation(config).apply(tiny_llama()), build_objective(config)
+    objective = build_objective(config)
     objective.prepare(model)
     engine = Engine(model, config, num_workers, STEPS)
     witness = GradientWitness(engine) if synchronise else None
@@ -141,6 +149,38 @@ def test_bf16_stays_near_float32_and_the_workers_together(references, tmp_path_f
         assert largest_difference(first[preset][STEPS], second[preset][STEPS]) == 0.0
         difference = largest_difference(first[preset][STEPS], references["full"][STEPS])
         assert TOLERANCE < difference < 5e-3, "it rounds, but walks the same way"
+
+
+def read_in_shards(rank: int, num_workers: int, folder: str) -> dict[str, States]:
+    """A model folder under ZeRO-3, cut over the workers while it is read, with the weights of a later step put in."""
+    found = {kind: _sharded_states(rank, num_workers, folder, kind) for kind in ("full", "lora")}
+    return found
+
+
+def _sharded_states(rank: int, num_workers: int, folder: str, kind: str) -> States:
+    from transformers import PreTrainedTokenizerFast
+
+    from trainers.adaptations import build_adaptation
+    from trainers.models import load_model
+    from trainers.sharding import cut_while_read, num_elements
+
+    config = tiny_config(num_workers, deepspeed="zero3", **adapted(kind))
+    config = config.model_copy(update={"model": Pretrained(name_or_path=folder)})
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(WordLevel({"<pad>": 0})), pad_token="<pad>")
+    with cut_while_read(config, num_workers):
+        model = load_model(config, tokenizer, [])
+    held = sum(part.ds_tensor.numel() for part in model.parameters())
+    whole = sum(num_elements(part) for part in model.parameters())
+    assert held < 0.6 * whole, f"this worker holds {held} of {whole} elements"
+    return _steps(build_adaptation(config).apply(model), config, rank, num_workers, synchronise=True)
+
+
+def test_a_model_folder_that_is_cut_while_read_trains_as_a_plain_loop(references, tmp_path_factory) -> None:
+    folder = tmp_path_factory.mktemp("folder")
+    tiny_llama().save_pretrained(folder)
+    for states in run_group(read_in_shards, 2, tmp_path_factory.mktemp("sharded"), str(folder)):
+        for kind in ("full", "lora"):
+            assert largest_difference(states[kind][STEPS], references[kind][STEPS]) < TOLERANCE
 
 
 def test_workers_that_do_not_synchronise_differ(workers, references) -> None:
