@@ -97,9 +97,8 @@ class Checkpoint:
         """The rows of metrics up to its step."""
         return self.manifest["log"]
 
-    @cached_property
-    def tensors(self) -> Tensors:
-        """Weights and moments, after every file was checked against the manifest."""
+    def verify(self) -> None:
+        """Read every file and compare it with the manifest; CheckpointError if one is missing, cut short or altered."""
         folder = self.storage.local_folder()
         for file in self.manifest["files"]:
             path = folder / file["name"]
@@ -108,6 +107,11 @@ class Checkpoint:
                     f"{self.storage.url}: {file['name']} is missing, cut short or was altered since it was written; "
                     "delete this checkpoint's folder to continue from the one before it"
                 )
+
+    @cached_property
+    def tensors(self) -> Tensors:
+        """Weights and moments, as the files hold them; `verify` tells whether they are as they were written."""
+        folder = self.storage.local_folder()
         return Tensors([folder / file["name"] for file in self.manifest["files"]])
 
 
@@ -144,7 +148,7 @@ class Checkpoints:
         for step in reversed(self.steps()):
             checkpoint = self.load(step)
             try:
-                len(checkpoint.tensors)
+                checkpoint.verify()
             except CheckpointError as error:
                 logger.warning("%s; trying the one before", error)
                 continue

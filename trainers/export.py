@@ -47,6 +47,7 @@ def export(config: RunConfig, run_url: str, prepared_url: str, step: int, metric
     with tempfile.TemporaryDirectory(prefix="mobula-export-") as temporary:
         folder = Path(temporary)
         checkpoint = Checkpoints(run.child("checkpoints"), prepared.fingerprint).load(step)
+        checkpoint.verify()
         _write_weights(config, checkpoint, prepared.labels, tokenizer, folder)
         tokenizer.save_pretrained(folder)
         (folder / "run.yaml").write_text(dump_config(config))

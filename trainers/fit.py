@@ -126,7 +126,7 @@ def prepare_data(run: RunDirectory) -> Prepared:
 
     config, storage = run.config, Storage.open(run.config.cluster.storage_path).child("data")
     check_positions(config)
-    rows = stage_rows(config, storage) if config.data.is_staged else None
+    rows = stage_rows(config, storage, to_learn=True) if config.data.is_staged else None
     if not run.storage.exists(f"{TOKENIZER}/tokenizer_config.json"):
         files = rows.files["train"] if rows else None
         texts = training_texts(config, files) if config.model.kind == "scratch" else None
@@ -156,9 +156,10 @@ def _run_workers(
     from trainers.worker import OUTCOME, train_worker
 
     config = run.config
-    latest = Checkpoints(run.storage.child("checkpoints"), prepared.fingerprint).latest()
-    if latest is not None:
-        logger.warning("%s continues from step %d", config.name, latest.position.step)
+    checkpoints = Checkpoints(run.storage.child("checkpoints"), prepared.fingerprint)
+    if steps := checkpoints.steps():
+        newest = checkpoints.load(steps[-1])  # refuses other data here, before any worker starts
+        logger.warning("%s continues from step %d", config.name, newest.position.step)
     use_gpu = _uses_gpu(config)
     run.storage.delete(OUTCOME)
     with following(run.storage, listeners) as mailbox:

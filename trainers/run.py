@@ -27,6 +27,7 @@ from trainers.models import load_model
 from trainers.objectives import build_objective
 from trainers.objectives.base import Batch
 from trainers.selfcheck import GradientWitness, check_parameters_equal, check_workers_meet
+from trainers.sharding import cut_while_read, num_elements
 from trainers.state import load_optimizer, load_weights
 
 if TYPE_CHECKING:
@@ -77,9 +78,9 @@ def evaluation_plan(config: RunConfig, split: PreparedSplit, num_workers: int) -
 
 def bytes_to_write(model: PreTrainedModel, config: RunConfig) -> int:
     """Disk that a run needs: float32 weights and two moments in every kept checkpoint, and the model folder."""
-    moving = sum(part.numel() for part in model.parameters() if part.requires_grad)
+    moving = sum(num_elements(part) for part in model.parameters() if part.requires_grad)
     kept = config.train.save_total_limit + 2  # the best one, and the next one while it is written
-    return 12 * moving * kept + 4 * sum(part.numel() for part in model.parameters())
+    return 12 * moving * kept + 4 * sum(num_elements(part) for part in model.parameters())
 
 
 def build_collate(config: RunConfig, tokenizer: PreTrainedTokenizerBase) -> Collate:
@@ -130,8 +131,9 @@ class Run:
     def restore_or_start(cls, setup: Setup, rank: int, num_workers: int) -> Run:
         """Continue from the newest complete checkpoint, or start from the model's own weights."""
         run = cls(setup, rank, num_workers)
-        checkpoint = run.checkpoints.latest()
-        model = load_model(run.config, run.tokenizer, run.prepared.labels)
+        checkpoint = run._newest_checkpoint()
+        with cut_while_read(run.config, num_workers):
+            model = load_model(run.config, run.tokenizer, run.prepared.labels)
         torch.manual_seed(run.config.train.seed * 1000 + rank)  # dropout differs between workers
         model = build_adaptation(run.config).apply(model)
         run.objective.prepare(model)
@@ -147,6 +149,15 @@ class Run:
             run._continue_from(checkpoint)
         run._post("begin", run.log)
         return run
+
+    def _newest_checkpoint(self) -> Checkpoint | None:
+        """The newest complete checkpoint. Rank 0 reads it through to be sure; the others take its word. Collective."""
+        found = self.checkpoints.latest() if self.rank == 0 else None
+        step = [found.position.step if found else None]
+        dist.broadcast_object_list(step)
+        if self.rank == 0 or step[0] is None:
+            return found
+        return self.checkpoints.load(step[0])
 
     def _continue_from(self, checkpoint: Checkpoint) -> None:
         self.position, self.log = checkpoint.position, checkpoint.log
