@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 from cluster.config import RunConfig
+from cluster.config.data import AnySource
 from cluster.runs import RunDirectory
 from cluster.storage import Storage
 from trainers.data.staging import StagedRows
 from trainers.data.store import Prepared
+from trainers.datasheet import DATASHEET, datasheet
 from trainers.evaluation import EvaluationResult, evaluate_folder
 from trainers.folder import ModelFolder
 from trainers.modelcard import CARD, model_card
@@ -20,7 +23,8 @@ logger = logging.getLogger(__name__)
 
 
 def conclude(run: RunDirectory, model_path: str, metrics: dict[str, Any], prepared: Prepared) -> dict[str, Any]:
-    """Score the test rows with the finished model folder; write `metrics.json`, the model card and `evaluation.json`.
+    """Score the test rows with the finished model folder; write `metrics.json`, the model card, the datasheet and
+    `evaluation.json`.
 
     Returns:
         The metrics, with those of the test rows as `test_...`.
@@ -31,14 +35,17 @@ def conclude(run: RunDirectory, model_path: str, metrics: dict[str, Any], prepar
         metrics = metrics | {f"test_{name}": value for name, value in result.metrics.items()}
         run.storage.write_json(EVALUATION, describe(result))
     storage.write_text("metrics.json", json.dumps(metrics, indent=2) + "\n")
+    storage.write_text(DATASHEET, datasheet(run.config, prepared))
     storage.write_text(CARD, model_card(run.config, metrics, storage.read_json("lineage.json")))
     return metrics
 
 
 def score_test_rows(config: RunConfig, model: Storage, prepared: Prepared) -> EvaluationResult | None:
     """Scores on the test rows as the stages left them, or on `data.test`; None where the run has no test rows."""
-    named = [config.data.test] if isinstance(config.data.test, str) else config.data.test or []
-    files = StagedRows.open(prepared.rows_url).files.get("test", []) if prepared.rows_url else named
+    named = config.data.sources("test")
+    files: Sequence[str | AnySource] = (
+        StagedRows.open(prepared.rows_url).files.get("test", []) if prepared.rows_url else named
+    )
     if not files:
         return None
     folder = ModelFolder.open(model.local_folder())

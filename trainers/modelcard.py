@@ -29,16 +29,16 @@ def model_card(config: RunConfig, metrics: Mapping[str, Any], lineage: Mapping[s
         f"# {config.name}",
         _summary(config),
         "## Scores",
-        _table(["metric", "value"], [[f"`{name}`", _shown(value)] for name, value in metrics.items()]),
+        markdown_table(["metric", "value"], [[f"`{name}`", shown(value)] for name, value in metrics.items()]),
         "## How to use it",
         _usage(config),
         "## How it was trained",
-        _table(["setting", "value"], _settings(config)),
+        markdown_table(["setting", "value"], _settings(config)),
         "`run.yaml` in this folder holds every setting; `mobula train run.yaml` repeats the run.",
         "## Data",
         _data(lineage),
         "## Where it comes from",
-        _table(["", ""], _origin(lineage)),
+        markdown_table(["", ""], _origin(lineage)),
         "## Limits",
         "The scores hold for data like that named above. Try it on your own before you rely on it.",
     ]
@@ -128,13 +128,14 @@ def _settings(config: RunConfig) -> list[list[str]]:
 def _data(lineage: Mapping[str, Any]) -> str:
     data = lineage.get("data", {})
     columns = ("rows", "tokens", "loss_tokens", "truncated_rows", "dropped_rows")
-    rows = [
-        [split, *(_shown(counts.get(name)) for name in columns)] for split, counts in data.get("report", {}).items()
-    ]
+    rows = [[split, *(shown(counts.get(name)) for name in columns)] for split, counts in data.get("report", {}).items()]
     if not rows:
         return ""
     header = ["split", *(name.replace("_", " ") for name in columns)]
-    return f"{_table(header, rows)}\n\nFingerprint of the prepared data: `{data.get('fingerprint')}`."
+    return (
+        f"{markdown_table(header, rows)}\n\nFingerprint of the prepared data: `{data.get('fingerprint')}`. `DATASHEET.md` "
+        "in this folder tells where the rows came from and what was done to them."
+    )
 
 
 def _origin(lineage: Mapping[str, Any]) -> list[list[str]]:
@@ -149,12 +150,14 @@ def _origin(lineage: Mapping[str, Any]) -> list[list[str]]:
     return [[name, str(value)] for name, value in rows.items() if value]
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown; nothing where there are no rows."""
     lines = [[cell.replace("|", r"\|") for cell in line] for line in (header, ["---"] * len(header), *rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) if rows else ""
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """A value in a table: numbers in few digits."""
     if value is None:
         return "-"
     return f"{value:.4g}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
