@@ -16,6 +16,7 @@ STAGES = {
     "missing": "clean.missing:Missing",
     "language": "clean.language:Language",
     "quality": "clean.quality:Quality",
+    "pii": "clean.pii:Pii",
     "noise": "augment.noise:Noise",
     "synonyms": "augment.synonyms:Synonyms",
     "entity_swap": "augment.entities:EntitySwap",

@@ -1,5 +1,6 @@
 """Rows to clean, and a stage's way over them."""
 
+import copy
 from typing import Any
 
 from cluster.config.stages import parse_stages
@@ -14,7 +15,7 @@ def run(*rows: dict[str, Any] | str, context: StageContext | None = None, **sett
     stage = build_stage(config, context or StageContext(seed=3))
     records = []
     for number, row in enumerate(rows):
-        known = {"text": row} if isinstance(row, str) else dict(row)
+        known = {"text": row} if isinstance(row, str) else copy.deepcopy(row)
         records.append(Record(columns=known.pop("columns", {}), row=known, place=f"rows.jsonl:{number + 1}"))
     return run_stage(stage, records)
 
