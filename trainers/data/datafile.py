@@ -104,6 +104,16 @@ class DataFile:
         return f"{self.name}: row {position}"
 
 
+def split_scheme(spec: str) -> tuple[str, str]:
+    """The file system that an address names, and the path in it."""
+    scheme, mark, path = spec.partition("://")
+    if not mark:
+        return "file", spec
+    if scheme == "file":
+        return "file", path
+    return scheme, (spec if scheme in ("http", "https") else path)
+
+
 def file_system(scheme: str, path: str, timeout_s: float = 60.0) -> Any:
     """The pyarrow file system behind a scheme; fsspec serves what pyarrow has no own implementation of."""
     from pyarrow import fs

@@ -11,7 +11,17 @@ from typing import Any
 from cluster.config.data import AnySource, FileSource, SqlSource
 from cluster.exceptions import DataError
 from trainers.data import hub
-from trainers.data.formats import COMPRESSIONS, EXTENSIONS, DataFile, Limits, file_system, is_staged, query_file, sniff
+from trainers.data.formats import (
+    COMPRESSIONS,
+    EXTENSIONS,
+    DataFile,
+    Limits,
+    file_system,
+    is_staged,
+    query_file,
+    sniff,
+    split_scheme,
+)
 
 HASHED_BYTES = 4 << 30
 FORMATS = "JSONL, JSON, CSV, TSV, Parquet, plain text (also .gz, .bz2, .zst), a `datasets` folder, or a Hub id"
@@ -49,16 +59,6 @@ def _find(source: FileSource, role: str, limits: Limits) -> list[DataFile]:
     if hub.looks_like_id(spec) and _format_of(spec) is None:
         return [hub.hub_file(spec, role, source.split, source.subset)]
     raise DataError(f"{spec}: there is no such file or folder; expected {FORMATS}")
-
-
-def split_scheme(spec: str) -> tuple[str, str]:
-    """The file system that an address names, and the path in it."""
-    scheme, mark, path = spec.partition("://")
-    if not mark:
-        return "file", spec
-    if scheme == "file":
-        return "file", path
-    return scheme, (spec if scheme in ("http", "https") else path)
 
 
 def _exists(path: str) -> bool:

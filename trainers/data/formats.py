@@ -19,6 +19,7 @@ from trainers.data.datafile import (
     fault_of,
     file_system,
     open_stream,
+    split_scheme,
     too_long,
 )
 from trainers.data.readers.csv_table import read_csv
@@ -73,6 +74,7 @@ __all__ = [
     "query_file",
     "read_lines",
     "sniff",
+    "split_scheme",
     "staged_row",
     "too_long",
 ]

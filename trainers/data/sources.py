@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 from cluster.config.data import AnySource, DataConfig, as_sources
 from cluster.exceptions import DataError
 from trainers.data import hub
-from trainers.data.files import find_files, split_scheme
-from trainers.data.formats import READERS, DataFile, Limits, Rows, fault, file_system, too_long
+from trainers.data.dataset_info import resolve
+from trainers.data.files import find_files
+from trainers.data.formats import READERS, DataFile, Limits, Rows, fault, file_system, split_scheme, too_long
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -156,7 +157,7 @@ def locate(specs: Specs, role: str = "train", max_rows: int | None = None, limit
     plans: list[ReadPlan] = []
     entries: list[AnySource] = []
     limits = limits or Limits()
-    for entry in as_sources(specs):
+    for entry in map(resolve, as_sources(specs)):
         found = [dataclasses.replace(file, source=entry.label) for file in find_files(entry, role, limits)]
         parts = [part for offset, file in enumerate(found) for part in _parts(len(files) + offset, file)]
         limit = entry.max_rows or max_rows
