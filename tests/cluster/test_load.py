@@ -174,3 +174,33 @@ def test_parsing_takes_well_under_half_a_second(load):
 def test_the_nearest_name_is_suggested_only_when_it_is_near():
     assert nearest("learning_rat", ["learning_rate", "seed"]) == "learning_rate"
     assert nearest("xyz", ["learning_rate", "seed"]) is None
+
+
+def test_paths_in_the_long_form_of_a_source_start_at_the_files_folder(load, tmp_path):
+    for name in ("train.jsonl", "dataset_info.json"):
+        (tmp_path / name).write_text("{}")
+    sources = "  train: [train.jsonl, {path: train.jsonl, license: mit}, dataset_info.json:demo, owner/name:dev]"
+    train = load(SMALL.replace("  train: train.jsonl", sources)).data.train
+    assert [getattr(one, "path", one) for one in train] == [
+        str(tmp_path / "train.jsonl"),
+        str(tmp_path / "train.jsonl"),
+        f"{tmp_path}/dataset_info.json:demo",
+        "owner/name:dev",
+    ]
+    assert load_config(tmp_path / "run.yaml").data.train == train
+
+
+@pytest.mark.parametrize(
+    ("entry", "sentence"),
+    [
+        ("{paht: a.jsonl}", "run.yaml:5: data.train.0.paht: unknown key; did you mean path?"),
+        ("{path: a, columns: {txt: x}}", "data.train.0.columns.txt: unknown key; did you mean text?"),
+        ("{sql: select 1}", "data.train.0.url_variable: is missing"),
+        ("3", "data.train.0: found 3, expected text; put it in quotes"),
+        ("{sql: select 1, url_variable: 'db://me:secret@host'}", "it may hold a password"),
+    ],
+)
+def test_mistakes_in_a_source_are_named(load, entry, sentence):
+    with pytest.raises(ConfigError) as caught:
+        load(SMALL.replace("  train: train.jsonl", f"  train: [{entry}]"))
+    assert sentence in str(caught.value) and "secret" not in str(caught.value)
