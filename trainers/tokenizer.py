@@ -43,6 +43,11 @@ def load_tokenizer(model: ModelConfig, texts: Iterable[str] | None = None) -> Pr
     return with_chat_template(_with_pad_and_end(tokenizer), model.chat_template)
 
 
+def tokenizer_for(config: RunConfig) -> PreTrainedTokenizerBase:
+    """The tokenizer that a run would train with, before there is a run directory to hold it."""
+    return load_tokenizer(config.model, training_texts(config) if isinstance(config.model, Scratch) else None)
+
+
 def training_texts(config: RunConfig, files: list[str] | None = None) -> Iterator[str]:
     """The texts of a run's training rows, streamed, for the tokenizer of a model built from scratch.
 

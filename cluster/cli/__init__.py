@@ -15,6 +15,7 @@ from cluster.exceptions import UserError, mobula_cause
 VERBS = {
     "init": ("cluster.cli.init:command", "Write a starter run.yaml with sample data."),
     "check": ("cluster.cli.check:command", "Say whether a run.yaml would run here, without running it."),
+    "data": ("cluster.cli.data:command", "Look at rows and at what the stages make of them."),
     "train": ("cluster.cli.train:command", "Fine-tune the model that a run.yaml describes."),
     "evaluate": ("cluster.cli.evaluate:command", "Score a model folder on a data file."),
     "serve": ("cluster.cli.serve:command", "Serve a run, a model folder or a registered version."),
