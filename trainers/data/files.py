@@ -24,6 +24,7 @@ from trainers.data.formats import (
 )
 
 HASHED_BYTES = 4 << 30
+ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst", ".7z", ".rar")
 FORMATS = "JSONL, JSON, CSV, TSV, Parquet, plain text (also .gz, .bz2, .zst), a `datasets` folder, or a Hub id"
 
 
@@ -79,14 +80,18 @@ def _locate_files(spec: str, scheme: str, path: str, limits: Limits) -> list[Dat
         pattern = _glob_pattern(path) if re.search(r"[*?\[]", path) else None
         info = system.get_file_info(_fixed_prefix(path) if pattern else path)
         if pattern is None and info.type == fs.FileType.File:
-            return [_data_file(spec, scheme, path, info, explicit=True)]
+            return [_data_file(spec, scheme, path, info, explicit=True, limits=limits)]
         if info.type != fs.FileType.Directory:
             raise DataError(f"{spec}: there is no such file or folder; expected {FORMATS}")
         infos = system.get_file_info(fs.FileSelector(info.path, recursive=True))
     except OSError as error:
         raise DataError(f"{spec}: cannot be read ({str(error).splitlines()[0]})") from error
     chosen = [info for info in infos if info.type == fs.FileType.File and _is_wanted(info.path, path, pattern)]
-    files = [_data_file(info.path, scheme, info.path, info, explicit=False) for info in chosen if info.size != 0]
+    files = [
+        _data_file(info.path, scheme, info.path, info, explicit=False, limits=limits)
+        for info in chosen
+        if info.size != 0
+    ]
     if not files:
         found = f"{len(chosen)} empty files" if chosen else "no data files"
         raise DataError(f"{spec}: found {found}; expected at least one of {', '.join(EXTENSIONS)} with rows in it")
@@ -113,13 +118,28 @@ def _glob_pattern(path: str) -> re.Pattern[str]:
     return re.compile(r"(?:\./)?" + body)
 
 
-def _data_file(name: str, scheme: str, path: str, info: Any, explicit: bool) -> DataFile:
+def _sniffed(file: DataFile) -> str:
+    try:
+        return sniff(file)
+    except OSError as error:
+        reason = str(error).splitlines()[0]
+        raise DataError(
+            f"{file.name}: cannot be read ({reason}); it may be damaged: fetch or write it again"
+        ) from error
+
+
+def _data_file(name: str, scheme: str, path: str, info: Any, explicit: bool, limits: Limits) -> DataFile:
     size = info.size or 0
     if info.size == 0:
         raise DataError(f"{name}: the file is empty; expected rows")
-    file = DataFile(name, path, scheme, _format_of(path) or "", size, explicit=explicit)
+    if path.endswith(ARCHIVES):
+        raise DataError(
+            f"{name}: is an archive, and nothing is read out of archives, whose members may name any path; unpack it and "
+            "name the files or their folder"
+        )
+    file = DataFile(name, path, scheme, _format_of(path) or "", size, explicit=explicit, limits=limits)
     if file.format in ("", "json"):
-        file = dataclasses.replace(file, format=sniff(file) or file.format)
+        file = dataclasses.replace(file, format=_sniffed(file) or file.format)
     if not file.format:
         raise DataError(f"{name}: unknown format; expected {FORMATS}, told by the extension ({', '.join(EXTENSIONS)})")
     if file.format == "parquet" and is_staged(file):

@@ -51,11 +51,13 @@ class Part:
 
     def _reported(self, rows: Rows) -> Rows:
         """Rows; what the file system or a decompressor raises on the way becomes one sentence."""
+        from pyarrow import ArrowException
+
         last = 0
         try:
             for last, row in rows:
                 yield last, row
-        except (OSError, EOFError) as error:
+        except (OSError, EOFError, UnicodeDecodeError, ArrowException) as error:
             behind = f" behind {self.file.where(last)}" if last else ""
             raise DataError(
                 f"{self.file.name}: cannot be read{behind} ({_reason(error)}); it may be damaged or cut short: fetch or "

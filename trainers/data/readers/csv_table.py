@@ -20,11 +20,11 @@ def read_csv(file: DataFile, start: int, end: int | None) -> Rows:
     csv.field_size_limit(file.max_row_bytes)
     with open_text(file) as stream:
         lines = _Lines(file, stream)
-        first = next(lines, "")
-        reader = csv.reader(_chain(first, lines), delimiter=_delimiter(file, first), strict=True)
         header: list[str] = []
         line = 1
         try:
+            first = next(lines, "")
+            reader = csv.reader(_chain(first, lines), delimiter=_delimiter(file, first), strict=True)
             for fields in reader:
                 if not header:
                     header = _header(file, fields, lines.bad)
