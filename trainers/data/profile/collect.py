@@ -71,7 +71,10 @@ def collect(
 
 
 def near_duplicates(rows: StagedRows, scratch: Storage) -> dict[str, int]:
-    """Rows of each split that nearly repeat another, of the same split or another. Ray must be initialised."""
+    """Rows of each split that nearly repeat another, of the same split or another; rows made by stages do not count.
+
+    Ray must be initialised.
+    """
     import ray.data
 
     [config] = parse_stages([{"kind": "near_duplicates"}])
@@ -80,11 +83,13 @@ def near_duplicates(rows: StagedRows, scratch: Storage) -> dict[str, int]:
     try:
         with quiet_context():
             found = stage.apply(ray.data.read_parquet([url for files in rows.files.values() for url in files]))
-            near = found.select_columns(["split", "rejected"])
+            near = found.select_columns(["split", "rejected", "origin"])
         counted: collections.Counter[str] = collections.Counter()
         for block in near.iter_batches(batch_size=None, batch_format="pyarrow"):
-            pairs = zip(block["split"].to_pylist(), block["rejected"].to_pylist(), strict=True)
-            counted.update(split for split, rejected in pairs if rejected is not None)
+            columns = (block[name].to_pylist() for name in ("split", "rejected", "origin"))
+            counted.update(
+                split for split, rejected, origin in zip(*columns, strict=True) if rejected and origin is None
+            )
     finally:
         scratch.delete()
     return {split: counted[split] for split in rows.files}

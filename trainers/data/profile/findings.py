@@ -15,6 +15,8 @@ MOST_IMBALANCE = 10.0
 MOST_DUPLICATES = 0.01
 MOST_TRUNCATED = 0.05
 MOST_DOUBTFUL = 0.05
+UNDECIDED = "und"
+"""Language of texts too short to tell (ISO 639-2)."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -164,7 +166,7 @@ def _contents(profile: Mapping[str, Any]) -> Iterator[Finding]:
             "warning",
             f"{sum(train['terms'].values())} listed slurs or insults in training rows; add the stage blocklist",
         )
-    languages = train["languages"]
+    languages = {name: count for name, count in train["languages"].items() if name != UNDECIDED}
     if len(languages) > 1 and sum(languages.values()) - max(languages.values()) > 0.02 * sum(languages.values()):
         shown = ", ".join(f"{name} {count}" for name, count in sorted(languages.items(), key=_count, reverse=True)[:5])
         yield Finding(
