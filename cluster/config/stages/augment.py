@@ -167,7 +167,7 @@ class PolicyStage(Augment):
     @model_validator(mode="after")
     def copies_are_said_once(self) -> Self:
         for stage in self.stages:
-            if {"copies", "chain"} & stage.model_fields_set:
+            if stage.copies != 1 or stage.chain:
                 raise ValueError(
                     f"copies or chain of {stage.kind} inside the policy has no meaning; set it on the policy"
                 )
