@@ -40,8 +40,6 @@ def signatures(sets: Sequence[set[str]], entries: int, seed: int) -> np.ndarray:
     """One byte of each entry of each set's signature."""
     from rensa import RMinHash
 
-    if not sets:
-        return np.empty((0, entries), np.uint8)
     matrix = RMinHash.digest_matrix_from_token_sets([list(one) for one in sets], entries, seed)
     return (np.array(matrix.to_rows(), np.uint32) & 0xFF).astype(np.uint8)
 

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from cluster.config.base import Config, with_default_kind
-from cluster.config.stages.base import Role, Split, StageConfig
+from cluster.config.stages.base import Role, Split, StageConfig, TrainOnlyStage
 
 Ignored = Literal["case", "whitespace", "punctuation"]
 
@@ -110,5 +110,123 @@ class SampleStage(StageConfig):
         return self
 
 
-SelectionStage = ExactDuplicatesStage | NearDuplicatesStage | SampleStage
+class ByLength(Config):
+    """Short rows first: by the characters of all texts."""
+
+    kind: Literal["length"] = "length"
+
+
+class ByColumn(Config):
+    """Rows with a small number first."""
+
+    kind: Literal["column"] = "column"
+    column: str
+    """Column of the source, or note of an earlier stage, with a number: a score, a model's loss."""
+
+
+class OrderStage(TrainOnlyStage):
+    """The order of training rows: a curriculum. It reaches training only with `data.shuffle: false`.
+
+    Rows measured on, and rejected ones, come before them in the stream, which changes nothing for them.
+    """
+
+    kind: Literal["order"] = "order"
+    by: Annotated[ByLength | ByColumn, Field(discriminator="kind"), BeforeValidator(with_default_kind("length"))] = (
+        ByLength()
+    )
+    """What rows are ordered by."""
+    descending: bool = False
+    """The long ones, or those with a large number, first."""
+    buckets: int | None = Field(default=None, ge=2)
+    """Order so many sets of rows instead of single rows: each as large as the others, and mixed within by `data.seed`."""
+
+
+class FeatureStage(StageConfig):
+    """A stage that compares what rows are about."""
+
+    splits: list[Split] = Field(default=["train"], min_length=1)
+    """Rows of which splits it looks at; the others pass by."""
+    roles: list[Role] | None = None
+    """Look only at the texts of these roles (`user`, `assistant`, `text`, ...). Empty: at all of them."""
+    model: str | None = None
+    """Folder, `pkg://` or Hub id of an encoder that gives texts a place by their meaning, as sentence-transformers do.
+    Empty: texts are compared by their words (TF-IDF of single words and pairs)."""
+
+
+class LabelErrorsStage(FeatureStage):
+    """Rows whose label is likely wrong, by confident learning (Northcutt et al. 2021).
+
+    Classifiers that have not seen a row say how likely each class is. A class is suggested if it is at least as likely as
+    it usually is for rows that have it as their label. Rows with another label than the most likely of those get the
+    notes `suggested_label` and `label_margin`.
+    """
+
+    kind: Literal["label_errors"] = "label_errors"
+    action: Literal["note", "reject", "relabel"] = "note"
+    """Whether such rows are noted only, rejected, or given the suggested label. Look at what is noted before."""
+    folds: int = Field(default=5, ge=2)
+    """How many classifiers are fitted, each to be asked about the rows it has not seen. Classes with fewer rows are not judged."""
+    min_margin: float = Field(default=0.0, ge=0.0, lt=1.0)
+    """By how much the suggested class must be more likely than the label. The higher, the fewer false alarms."""
+
+
+class ByStatistics(Config):
+    """By length, length of words, and shares of letters, digits, punctuation, capitals, spaces and different characters."""
+
+    kind: Literal["statistics"] = "statistics"
+
+
+class ByDistance(Config):
+    """By the distance from the middle of all rows, in words or by a model."""
+
+    kind: Literal["distance"] = "distance"
+
+
+class OutliersStage(FeatureStage):
+    """Rows unlike the others, by robust z-scores: distances from the median in units of the usual distance from it."""
+
+    kind: Literal["outliers"] = "outliers"
+    by: Annotated[
+        ByStatistics | ByDistance, Field(discriminator="kind"), BeforeValidator(with_default_kind("statistics"))
+    ] = ByStatistics()
+    """What is measured; `model` counts with `distance` only."""
+    threshold: float = Field(default=8.0, gt=0.0)
+    """From which z-score on a row is an outlier."""
+    action: Literal["reject", "note"] = "reject"
+    """Whether outliers are rejected, or noted as `outlier` only."""
+
+    @model_validator(mode="after")
+    def model_measures_distance(self) -> Self:
+        if self.model is not None and self.by.kind != "distance":
+            raise ValueError(f"model={self.model!r} has no part in by.kind={self.by.kind}; set by.kind=distance")
+        return self
+
+
+class RelevanceStage(FeatureStage):
+    """Rows like a few examples stay: by the cosine to the nearest example, which is noted as `relevance`."""
+
+    kind: Literal["relevance"] = "relevance"
+    examples: list[str] = Field(min_length=1)
+    """Texts of the kind that is wanted."""
+    share: float | None = Field(default=None, gt=0.0, lt=1.0)
+    """Share of the rows that stay, the most similar ones."""
+    min_similarity: float | None = Field(default=None, ge=-1.0, le=1.0)
+    """From which cosine on a row stays."""
+
+    @model_validator(mode="after")
+    def one_bound(self) -> Self:
+        if (self.share is None) == (self.min_similarity is None):
+            raise ValueError(f"share={self.share} and min_similarity={self.min_similarity}: set one of them")
+        return self
+
+
+SelectionStage = (
+    ExactDuplicatesStage
+    | NearDuplicatesStage
+    | SampleStage
+    | OrderStage
+    | LabelErrorsStage
+    | OutliersStage
+    | RelevanceStage
+)
 """The kinds that choose among rows."""

@@ -8,6 +8,7 @@ by its number, whatever stages before it did to places and order.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import pickle
 import uuid
 from abc import abstractmethod
@@ -37,7 +38,7 @@ SPLITS = ("test", "validation", "train")
 
 C = TypeVar("C", bound=StageConfig)
 Facts = dict[str, np.ndarray]
-"""Numbers known of rows: for each name an array with one entry per row."""
+"""Numbers known of rows, by name: arrays with an entry per row, or longer ones whose share of each row is known."""
 
 
 class TwoPassStage(DatasetStage[C]):
@@ -65,7 +66,11 @@ class TwoPassStage(DatasetStage[C]):
         spool = Spool.lay_down(dataset, self.context.scratch.child(self.config.kind), self)
         if not spool.rows:
             return spool.take_up(None, _Unchanged())
-        return spool.take_up(self.decide(spool.facts, spool), _CarryOut(self))
+        return self.second_pass(spool, self.decide(spool.facts, spool))
+
+    def second_pass(self, spool: Spool, decisions: Mapping[str, Any]) -> ray.data.Dataset:
+        """The rows again, with what was decided carried out."""
+        return spool.take_up(decisions, _CarryOut(self))
 
     def lay(self, records: list[Record]) -> tuple[list[bool], Facts]:
         """Which rows are this stage's to look at, and what is known of those."""
@@ -78,7 +83,8 @@ class TwoPassStage(DatasetStage[C]):
                     )
                 record.reject(f"{self.config.name}: {reason}")
         mine = [self.wants(record) for record in records]
-        return mine, self.look([record for record, wanted in zip(records, mine, strict=True) if wanted])
+        looked_at = list(itertools.compress(records, mine))
+        return mine, self.look(looked_at) if looked_at else {}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,7 +141,7 @@ class Spool:
         Raises:
             UserError: what a stage before this one, or this one, found wrong.
         """
-        files, parts = [], [stage.look([])]
+        files, parts = [], []
         with quiet_context():
             results = dataset.map_batches(
                 _LayDown(storage, stage), batch_size=ROWS_PER_FILE, batch_format="pyarrow", zero_copy_batch=True
@@ -145,8 +151,10 @@ class Spool:
                 kind, message = pickle.loads(result["error"])
                 raise getattr(exceptions, kind)(message)
             files.append(_File(result["name"], result["rows"], result["mine"]))
-            parts.append(pickle.loads(result["facts"]))
-        return cls(storage, files, {name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
+            if result["mine"]:
+                parts.append(pickle.loads(result["facts"]))
+        names = parts[0] if parts else ()
+        return cls(storage, files, {name: np.concatenate([part[name] for part in parts]) for name in names})
 
     @property
     def rows(self) -> int:
@@ -184,9 +192,17 @@ class Spool:
         return found
 
     def take_up(
-        self, decisions: Mapping[str, Any] | None, carry_out: Callable[[Record, dict[str, Any]], list[Record]]
+        self,
+        decisions: Mapping[str, Any] | None,
+        carry_out: Callable[[Record, dict[str, Any]], list[Record]],
+        column: str | None = None,
     ) -> ray.data.Dataset:
-        """The rows again, in their order, each with what was decided on it."""
+        """The rows again, in their order, each with what was decided on it.
+
+        Args:
+            column: one of the decisions, a number, to be added to the rows as a column: -1 for rows that the stage does
+                not look at.
+        """
         import pyarrow as pa
         import ray.data
 
@@ -199,7 +215,7 @@ class Spool:
             first += file.mine
         if not blocks:
             return ray.data.from_arrow(schema().empty_table())
-        take = _TakeUp(self.storage, carry_out)
+        take = _TakeUp(self.storage, carry_out, column)
         with quiet_context():
             return ray.data.from_arrow(blocks).map_batches(take, batch_size=1, batch_format="pyarrow")
 
@@ -256,22 +272,31 @@ class _TakeUp:
 
     storage: Storage
     carry_out: Callable[[Record, dict[str, Any]], list[Record]]
+    column: str | None = None
 
     def __call__(self, block: pa.Table) -> pa.Table:
+        import pyarrow as pa
+
         [name], [packed] = block["name"].to_pylist(), block["decisions"].to_pylist()
         try:
-            return to_table(self._process(name, iter(pickle.loads(packed))))
+            found, numbers = self._process(name, iter(pickle.loads(packed)))
         except UserError as error:
-            return to_table([failure(error)])
+            found, numbers = [failure(error)], [-1]
+        table = to_table(found)
+        return table if self.column is None else table.append_column(self.column, pa.array(numbers, pa.int64()))
 
-    def _process(self, name: str, decisions: Any) -> list[Record]:
+    def _process(self, name: str, decisions: Any) -> tuple[list[Record], list[int]]:
         from pyarrow import parquet
 
         table = parquet.read_table(self.storage.open_input(name))
         found: list[Record] = []
+        numbers: list[int] = []
         for record, mine in zip(from_table(table), table["mine"].to_pylist(), strict=True):
-            found += self.carry_out(record, next(decisions)) if mine else [record]
-        return found
+            decision = next(decisions) if mine else {}
+            made = self.carry_out(record, decision) if mine else [record]
+            found += made
+            numbers += [decision.get(self.column, -1)] * len(made)
+        return found, numbers
 
 
 def value_of(record: Record, column: str) -> Any:

@@ -52,13 +52,15 @@ class Held:
 
 def run_here(settings: dict[str, Any], records: list[Record], seed: int = 0) -> list[Record]:
     """The records after a stage of two passes, run in this process."""
+    import pyarrow as pa
+
     stage = build_stage(TypeAdapter(Stage).validate_python(settings), StageContext(seed=seed))
     assert isinstance(stage, TwoPassStage)
     records = copy.deepcopy(records)
     mine, facts = stage.lay(records)
     wanted = list(itertools.compress(records, mine))
-    decided = stage.decide(facts, Held(wanted))  # type: ignore[arg-type]
-    decisions = iter([dict(zip(decided, values, strict=True)) for values in zip(*decided.values(), strict=True)])
+    decided = pa.table(dict(stage.decide(facts, Held(wanted))))  # type: ignore[arg-type]
+    decisions = iter(decided.to_pylist())
     found: list[Record] = []
     for record, is_mine in zip(records, mine, strict=True):
         found += carry_out(stage, record, next(decisions)) if is_mine else [record]
