@@ -38,7 +38,7 @@ def test_labels_swapped_on_purpose_are_found_and_mended(shared_data: Path) -> No
     assert {record.place: record.label for record in mended if "label_before" in record.notes} == {
         place: record.notes["suggested_label"] for place, record in found.items()
     }
-    gone = rejected(run_here({"kind": "label_errors", "action": "reject", "min_margin": 0.5}, rows))
+    gone = rejected(run_here({"kind": "label_errors", "action": "reject", "min_margin": 0.8}, rows))
     assert 0 < len(gone) < len(found)
     assert all(reason.startswith("label_errors: its label is likely wrong (") for reason in gone.values())
 
