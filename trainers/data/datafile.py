@@ -7,15 +7,17 @@ import dataclasses
 import functools
 import io
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from cluster.config.data import DataConfig
 from cluster.exceptions import DataError
+from trainers.data.web import SCHEMES, web
 
 Rows = Iterator[tuple[int, str]]
 """Position and JSON text of each row; a row that cannot be read is a `fault` in its place."""
 
-COMPRESSIONS = (".gz", ".bz2", ".zst", ".lz4", ".xz")
+COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd", ".lz4": "lz4"}
 CHUNK = 1 << 20
 _FAULT = "\0"
 _BINARY = {
@@ -90,10 +92,15 @@ class DataFile:
         return self.limits.max_row_bytes
 
     @property
+    def compression(self) -> str | None:
+        """How it is compressed, told from its extension."""
+        return COMPRESSIONS.get(Path(without_query(self.path)).suffix.lower())
+
+    @property
     def splittable(self) -> bool:
         """Whether byte ranges of it can be read by themselves."""
-        can_seek = self.scheme not in ("http", "https")  # few servers would
-        return self.format in ("jsonl", "text") and can_seek and not self.path.endswith(COMPRESSIONS)
+        can_seek = self.scheme not in SCHEMES  # few servers would
+        return self.format in ("jsonl", "text") and can_seek and self.compression is None
 
     def where(self, position: int) -> str:
         """The place of a row, as `file:line` where there are lines."""
@@ -111,7 +118,12 @@ def split_scheme(spec: str) -> tuple[str, str]:
         return "file", spec
     if scheme == "file":
         return "file", path
-    return scheme, (spec if scheme in ("http", "https") else path)
+    return scheme, (spec if scheme in SCHEMES else path)
+
+
+def without_query(path: str) -> str:
+    """A path, or an address without what stands behind its `?`."""
+    return path.partition("?")[0] if path.startswith(("http://", "https://")) else path
 
 
 def file_system(scheme: str, path: str, timeout_s: float = 60.0) -> Any:
@@ -124,18 +136,9 @@ def file_system(scheme: str, path: str, timeout_s: float = 60.0) -> Any:
         return fs.FileSystem.from_uri(f"{scheme}://{path}")[0]
     import fsspec
 
-    if scheme in ("http", "https"):
+    if scheme in SCHEMES:
         return fs.PyFileSystem(fs.FSSpecHandler(web(timeout_s)))
     return fs.PyFileSystem(fs.FSSpecHandler(fsspec.filesystem(scheme)))
-
-
-def web(timeout_s: float) -> Any:
-    """fsspec's view of http and https addresses, which gives up where nothing comes for a while."""
-    import aiohttp
-    import fsspec
-
-    timeout = aiohttp.ClientTimeout(total=None, sock_connect=timeout_s, sock_read=timeout_s)
-    return fsspec.filesystem("https", client_kwargs={"timeout": timeout, "trust_env": True})
 
 
 def open_stream(file: DataFile, start: int = 0) -> io.BufferedReader:
@@ -145,7 +148,7 @@ def open_stream(file: DataFile, start: int = 0) -> io.BufferedReader:
         raw = system.open_input_file(file.path)
         raw.seek(start)
     else:
-        raw = system.open_input_stream(file.path, compression="detect")
+        raw = system.open_input_stream(file.path, compression=file.compression)
     return io.BufferedReader(raw, CHUNK)
 
 

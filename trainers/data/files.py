@@ -11,17 +11,9 @@ from typing import Any
 from cluster.config.data import AnySource, FileSource, SqlSource
 from cluster.exceptions import DataError
 from trainers.data import hub
-from trainers.data.formats import (
-    COMPRESSIONS,
-    EXTENSIONS,
-    DataFile,
-    Limits,
-    file_system,
-    is_staged,
-    query_file,
-    sniff,
-    split_scheme,
-)
+from trainers.data.datafile import COMPRESSIONS, DataFile, Limits, file_system, split_scheme, without_query
+from trainers.data.formats import EXTENSIONS, is_staged, query_file, sniff
+from trainers.data.web import SCHEMES, look_up, read_errors, silence
 
 HASHED_BYTES = 4 << 30
 ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst", ".7z", ".rar")
@@ -39,6 +31,8 @@ def find_files(source: AnySource, role: str, limits: Limits) -> list[DataFile]:
     """
     if isinstance(source, SqlSource):
         return [query_file(source, limits)]
+    if source.path.startswith(tuple(f"{scheme}://" for scheme in SCHEMES)):
+        return [_web_file(source.path, limits)]
     found = _find(source, role, limits)
     return [dataclasses.replace(file, limits=limits) for file in found]
 
@@ -67,6 +61,7 @@ def _exists(path: str) -> bool:
 
 
 def _format_of(path: str) -> str | None:
+    path = without_query(path)
     for ending in COMPRESSIONS:
         path = path.removesuffix(ending)
     return EXTENSIONS.get(Path(path).suffix.lower())
@@ -80,7 +75,7 @@ def _locate_files(spec: str, scheme: str, path: str, limits: Limits) -> list[Dat
         pattern = _glob_pattern(path) if re.search(r"[*?\[]", path) else None
         info = system.get_file_info(_fixed_prefix(path) if pattern else path)
         if pattern is None and info.type == fs.FileType.File:
-            return [_data_file(spec, scheme, path, info, explicit=True, limits=limits)]
+            return [_data_file(DataFile(spec, path, scheme, "", info.size or 0, limits=limits), info)]
         if info.type != fs.FileType.Directory:
             raise DataError(f"{spec}: there is no such file or folder; expected {FORMATS}")
         infos = system.get_file_info(fs.FileSelector(info.path, recursive=True))
@@ -88,7 +83,7 @@ def _locate_files(spec: str, scheme: str, path: str, limits: Limits) -> list[Dat
         raise DataError(f"{spec}: cannot be read ({str(error).splitlines()[0]})") from error
     chosen = [info for info in infos if info.type == fs.FileType.File and _is_wanted(info.path, path, pattern)]
     files = [
-        _data_file(info.path, scheme, info.path, info, explicit=False, limits=limits)
+        _data_file(DataFile(info.path, info.path, scheme, "", info.size, explicit=False, limits=limits), info)
         for info in chosen
         if info.size != 0
     ]
@@ -121,30 +116,44 @@ def _glob_pattern(path: str) -> re.Pattern[str]:
 def _sniffed(file: DataFile) -> str:
     try:
         return sniff(file)
-    except OSError as error:
+    except TimeoutError as error:
+        raise DataError(f"{file.name}: {silence(file.limits.timeout_s)}") from error
+    except read_errors(file.scheme) as error:
         reason = str(error).splitlines()[0]
         raise DataError(
             f"{file.name}: cannot be read ({reason}); it may be damaged: fetch or write it again"
         ) from error
 
 
-def _data_file(name: str, scheme: str, path: str, info: Any, explicit: bool, limits: Limits) -> DataFile:
-    size = info.size or 0
+def _data_file(file: DataFile, info: Any) -> DataFile:
+    """A file with its format, and the stamp of its content."""
     if info.size == 0:
-        raise DataError(f"{name}: the file is empty; expected rows")
-    if path.endswith(ARCHIVES):
+        raise DataError(f"{file.name}: the file is empty; expected rows")
+    file = _with_format(file)
+    return dataclasses.replace(file, stamp=_stamp(file, info))
+
+
+def _web_file(url: str, limits: Limits) -> DataFile:
+    known = look_up(url, limits.timeout_s)
+    if known.size == 0:
+        raise DataError(f"{url}: the file is empty; expected rows")
+    return _with_format(DataFile(url, url, url.partition("://")[0], "", known.size or 0, known.stamp, limits=limits))
+
+
+def _with_format(file: DataFile) -> DataFile:
+    if without_query(file.path).endswith(ARCHIVES):
         raise DataError(
-            f"{name}: is an archive, and nothing is read out of archives, whose members may name any path; unpack it and "
-            "name the files or their folder"
+            f"{file.name}: is an archive, and nothing is read out of archives, whose members may name any path; unpack it "
+            "and name the files or their folder"
         )
-    file = DataFile(name, path, scheme, _format_of(path) or "", size, explicit=explicit, limits=limits)
+    file = dataclasses.replace(file, format=_format_of(file.path) or "")
     if file.format in ("", "json"):
         file = dataclasses.replace(file, format=_sniffed(file) or file.format)
     if not file.format:
-        raise DataError(f"{name}: unknown format; expected {FORMATS}, told by the extension ({', '.join(EXTENSIONS)})")
-    if file.format == "parquet" and is_staged(file):
-        file = dataclasses.replace(file, format="staged")
-    return dataclasses.replace(file, stamp=_stamp(file, info))
+        extensions = ", ".join(EXTENSIONS)
+        raise DataError(f"{file.name}: unknown format; expected {FORMATS}, told by the extension ({extensions})")
+    is_rows = file.format == "parquet" and is_staged(file)
+    return dataclasses.replace(file, format="staged") if is_rows else file
 
 
 def _stamp(file: DataFile, info: Any) -> str:

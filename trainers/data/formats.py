@@ -11,7 +11,6 @@ from collections.abc import Callable
 
 from trainers.data.datafile import (
     CHUNK,
-    COMPRESSIONS,
     DataFile,
     Limits,
     Rows,
@@ -60,7 +59,6 @@ def sniff(file: DataFile) -> str:
 __all__ = [
     "CHUNK",
     "COLUMNS",
-    "COMPRESSIONS",
     "EXTENSIONS",
     "PLACE",
     "READERS",

@@ -16,6 +16,7 @@ from trainers.data import hub
 from trainers.data.dataset_info import resolve
 from trainers.data.files import find_files
 from trainers.data.formats import READERS, DataFile, Limits, Rows, fault, file_system, split_scheme, too_long
+from trainers.data.web import read_errors, silence
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -51,13 +52,13 @@ class Part:
 
     def _reported(self, rows: Rows) -> Rows:
         """Rows; what the file system or a decompressor raises on the way becomes one sentence."""
-        from pyarrow import ArrowException
-
         last = 0
         try:
             for last, row in rows:
                 yield last, row
-        except (OSError, EOFError, UnicodeDecodeError, ArrowException) as error:
+        except TimeoutError as error:
+            raise DataError(f"{self.file.name}: {silence(self.file.limits.timeout_s)}") from error
+        except read_errors(self.file.scheme) as error:
             behind = f" behind {self.file.where(last)}" if last else ""
             raise DataError(
                 f"{self.file.name}: cannot be read{behind} ({_reason(error)}); it may be damaged or cut short: fetch or "

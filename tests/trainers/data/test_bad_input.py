@@ -169,7 +169,7 @@ def test_a_line_of_a_hundred_megabytes_is_never_held(tmp_path: Path) -> None:
         stream.write(b'\n{"text": "the next row"}\n')
     tracemalloc.start()
     try:
-        with pytest.raises(DataError, match="a.jsonl:1: a line of more than data.max_row_bytes=1048576"):
+        with pytest.raises(DataError, match=r"a.jsonl:1: a line of more than data.max_row_bytes=1048576"):
             read(str(path), max_row_bytes=ROW_LIMIT)
         assert tracemalloc.get_traced_memory()[1] < 16 << 20
     finally:
@@ -214,5 +214,5 @@ def test_fields_that_cannot_be_used_are_rejected_and_the_table_is_read_to_its_en
 
 @pytest.mark.usefixtures("ray_cluster")
 def test_a_file_that_breaks_off_ends_the_run_in_one_sentence_also_when_rows_are_rejected(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="a.jsonl.gz: cannot be read"):
+    with pytest.raises(DataError, match=r"a.jsonl.gz: cannot be read"):
         staged(tmp_path, write(tmp_path / "a.jsonl.gz", ZIPPED[: len(ZIPPED) // 2]))

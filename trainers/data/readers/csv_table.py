@@ -7,9 +7,10 @@ import csv
 import io
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 from cluster.exceptions import DataError
-from trainers.data.datafile import COMPRESSIONS, DataFile, Rows, fault, not_utf8, open_text, too_long
+from trainers.data.datafile import DataFile, Rows, fault, not_utf8, open_text, too_long, without_query
 
 MOST_COLUMNS = 10_000
 
@@ -72,10 +73,7 @@ def _chain(first: str, rest: Iterator[str]) -> Iterator[str]:
 
 
 def _delimiter(file: DataFile, header: str) -> str:
-    path = file.path
-    for ending in COMPRESSIONS:
-        path = path.removesuffix(ending)
-    if path.endswith(".tsv"):
+    if ".tsv" in Path(without_query(file.path)).suffixes:
         return "\t"
     counts = {mark: header.count(mark) for mark in ",;\t"}
     return max(counts, key=lambda mark: counts[mark])
