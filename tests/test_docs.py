@@ -9,10 +9,12 @@ from types import SimpleNamespace
 from xml.etree import ElementTree
 
 import pytest
+import yaml
 
 from cluster.cli import VERBS, run
 from cluster.config.data import DataConfig
 from cluster.config.load import load_config
+from cluster.config.stages import parse_stages
 from cluster.docs import PAGES, keys_of
 from cluster.exceptions import UserError
 
@@ -94,6 +96,11 @@ def test_the_readmes_row_is_one_to_learn_from():
 
     (row,) = fenced(README, "json")
     assert isinstance(read_example(json.loads(row), DataConfig(train="x")), Conversation)
+
+
+def test_stages_that_the_page_of_stages_shows_are_understood():
+    blocks = fenced(ROOT / "docs" / "data-stages.md", "yaml")
+    assert all(parse_stages(yaml.safe_load(block)) for block in blocks)
 
 
 @pytest.mark.parametrize("page", WRITTEN, ids=by_name)
