@@ -69,7 +69,7 @@ class SynonymsStage(Augment):
     kind: Literal["synonyms"] = "synonyms"
     thesaurus: str | None = None
     """File with the columns `word` and `synonyms` (a list, or text parted by `|`), or a folder with the database files of
-    WordNet (`index.noun`, `data.noun`, ...), whose first sense of a word counts."""
+    WordNet (`index.noun` and so on), whose first sense of a word counts."""
     model: str | None = None
     """Folder, `pkg://` or Hub id of an encoder: the words nearest to a word in its table of token embeddings are taken."""
     rate: float = Field(default=0.15, ge=0.0, le=1.0)

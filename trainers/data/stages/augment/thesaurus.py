@@ -93,8 +93,8 @@ class Neighbours:
         if word not in self._place:
             return []
         similar = self._table @ self._table[self._place[word]]
-        nearest = similar.argsort()[::-1][: 4 * self._count + 1]
-        found = [self._words[one] for one in nearest if similar[one] >= self._least]
+        near = (similar >= self._least).nonzero()[0]
+        found = [self._words[one] for one in near[similar[near].argsort()[::-1]]]
         return [other for other in found if not _share_stem(word, other)][: self._count]
 
 
