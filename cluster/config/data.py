@@ -7,6 +7,9 @@ from pydantic import Field, model_validator
 from cluster.config.base import Config
 from cluster.config.source import AnySource, Columns, Entries, FileSource, ShapeName, SqlSource, as_sources
 from cluster.config.stages import Stage
+from cluster.config.stages.augment import Augment
+from cluster.config.stages.mix import MixStage
+from cluster.config.stages.split import KFoldStage, SplitStage
 
 
 class DataConfig(Config):
@@ -34,6 +37,8 @@ class DataConfig(Config):
     """Read at most so many rows of each source: for trying things out."""
     shuffle: bool = True
     """Draw the rows in a new random order every epoch. `false` keeps the order they have, such as that of the stage `order`."""
+    mix: MixStage | None = None
+    """How the sources of `train` are mixed, by their weights. Default: one is read after the other."""
     max_row_bytes: int = Field(default=16 << 20, ge=1024)
     """A row of more bytes is taken for a mistake, such as a missing line end, and never held as a whole."""
     timeout_s: float = Field(default=60.0, gt=0.0)
@@ -48,7 +53,7 @@ class DataConfig(Config):
     @property
     def is_staged(self) -> bool:
         """Whether rows are looked at one by one before they are tokenised."""
-        return bool(self.stages) or self.on_error == "reject"
+        return bool(self.stages) or self.mix is not None or self.on_error == "reject"
 
     @model_validator(mode="after")
     def validation_is_said_once(self) -> Self:
@@ -59,12 +64,28 @@ class DataConfig(Config):
         return self
 
     @model_validator(mode="after")
-    def weights_are_drawn_by(self) -> Self:
-        weighted = [source for source in self.sources("train") if source.weight != 1.0]
-        if weighted:
+    def sources_are_weighted_to_be_mixed(self) -> Self:
+        sources = self.sources("train")
+        weighted = [source for source in sources if source.weight != 1.0]
+        if weighted and self.mix is None:
             raise ValueError(
                 f"weight={weighted[0].weight:g} of {weighted[0].label} says how sources are mixed; add data.mix or remove it"
             )
+        if self.mix is not None and len(sources) < 2:
+            raise ValueError("mix needs at least two sources; give data.train a list, or remove data.mix")
+        return self
+
+    @model_validator(mode="after")
+    def augmented_rows_stay_where_they_are(self) -> Self:
+        augments = ""
+        for stage in self.stages:
+            if isinstance(stage, Augment):
+                augments = stage.kind
+            elif augments and isinstance(stage, SplitStage | KFoldStage):
+                raise ValueError(
+                    f"stages: {stage.kind} stands behind {augments}, so that copies would be measured on, away from their "
+                    f"originals; put {stage.kind} first"
+                )
         return self
 
     def sources(self, split: str) -> list[AnySource]:

@@ -33,6 +33,7 @@ from trainers.data.record import Record, failure, from_table, schema, to_json, t
 from trainers.data.shapes import to_row
 from trainers.data.sources import Sources, locate, read
 from trainers.data.stages import DatasetStage, RowStage, StageContext, build_stage, stage_class
+from trainers.data.stages.mix import Mix, mixed_sources
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -155,7 +156,8 @@ def fingerprint_of(config: RunConfig, sources: dict[str, Sources]) -> str:
         (stage.model_dump(mode="json"), stage_class(stage.kind).version, stage_class(stage.kind).inputs(stage))
         for stage in data.stages
     ]
-    inputs = [VERSION, settings, file_stamps(sources), stages, config.train.objective.kind]
+    mix = data.mix and [data.mix.model_dump(mode="json"), Mix.version]
+    inputs = [VERSION, settings, file_stamps(sources), stages, config.train.objective.kind, mix]
     return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:24]
 
 
@@ -173,12 +175,13 @@ class _Staging:
         self.to_learn = to_learn and config.data.on_error == "fail"  # what is rejected may not depend on who asks
         self.classification = isinstance(config.train.objective, Classification)
         self.attempt = f"part-{uuid.uuid4().hex[:8]}"
+        self.mix_counts: list[Counts] = []
 
     def run(self, sources: dict[str, Sources]) -> None:
         ours = self.storage.child(self.attempt)
         try:
             with quiet_context(max_block_bytes=BLOCK_BYTES):
-                dataset = self._through_stages(self._read(sources))
+                dataset = self._through_stages(self._mixed(self._read(sources), sources["train"]))
                 sink = WriteRows(ours)
                 results = dataset.map_batches(
                     sink, batch_size=ROWS_PER_FILE, batch_format="pyarrow", zero_copy_batch=True
@@ -206,6 +209,18 @@ class _Staging:
             for split, found in sources.items()
         ]
         return datasets[0].union(*datasets[1:]) if len(datasets) > 1 else datasets[0]
+
+    def _mixed(self, dataset: ray.data.Dataset, sources: Sources) -> ray.data.Dataset:
+        """The rows with those of the training sources drawn by weight, where the settings say so."""
+        config = self.config.data.mix
+        if config is None:
+            return dataset
+        scratch = self.storage.child(self.attempt, "scratch", config.name)
+        context = StageContext(self.config.data.seed, self.classification, scratch=scratch)
+        stage = Mix(config, context, mixed_sources(sources))
+        dataset = stage.apply(dataset)
+        self.mix_counts = stage.counts
+        return dataset
 
     def _through_stages(self, dataset: ray.data.Dataset) -> ray.data.Dataset:
         """Neighbouring stages that look at single rows share one pass."""
@@ -242,13 +257,14 @@ class _Staging:
             ours.delete()
             return
         files = {split: [f"{self.attempt}/{name}" for name in names] for split, names in outcome.files_of_split.items()}
-        names = [stage.name for stage in self.config.data.stages]
+        data = self.config.data
+        names = [stage.name for stage in ([data.mix] if data.mix else []) + data.stages]
         manifest = {
             "version": VERSION,
             "fingerprint": self.fingerprint,
             "files": files,
             "inputs": inputs,
-            "report": outcome.report(names),
+            "report": outcome.report(names) | ({"mix": self.mix_counts} if data.mix else {}),
         }
         self.storage.write_json(MANIFEST, manifest)
 
