@@ -200,19 +200,19 @@ class Spool:
         """The rows again, in their order, each with what was decided on it.
 
         Args:
-            column: one of the decisions, a number, to be added to the rows as a column: -1 for rows that the stage does
-                not look at.
+            column: one of the decisions, a number, to be added to the rows as a column. Rows that the stage does not look at
+                get negative numbers that rise in their order.
         """
         import pyarrow as pa
         import ray.data
 
         decided = pa.table(dict(decisions or {}))
         assert decisions is None or decided.num_rows == self.rows, "one decision per row"
-        blocks, first = [], 0
+        blocks, first, before_end = [], 0, -sum(file.rows for file in self.files)
         for file in self.files:
-            part = pickle.dumps(decided.slice(first, file.mine).to_pylist())
-            blocks.append(pa.table({"name": [file.name], "decisions": pa.array([part], pa.large_binary())}))
-            first += file.mine
+            part = pa.array([pickle.dumps(decided.slice(first, file.mine).to_pylist())], pa.large_binary())
+            blocks.append(pa.table({"name": [file.name], "decisions": part, "before_end": [before_end]}))
+            first, before_end = first + file.mine, before_end + file.rows
         if not blocks:
             return ray.data.from_arrow(schema().empty_table())
         take = _TakeUp(self.storage, carry_out, column)
@@ -279,23 +279,23 @@ class _TakeUp:
 
         [name], [packed] = block["name"].to_pylist(), block["decisions"].to_pylist()
         try:
-            found, numbers = self._process(name, iter(pickle.loads(packed)))
+            found, numbers = self._process(name, iter(pickle.loads(packed)), block["before_end"][0].as_py())
         except UserError as error:
             found, numbers = [failure(error)], [-1]
         table = to_table(found)
         return table if self.column is None else table.append_column(self.column, pa.array(numbers, pa.int64()))
 
-    def _process(self, name: str, decisions: Any) -> tuple[list[Record], list[int]]:
+    def _process(self, name: str, decisions: Any, before_end: int) -> tuple[list[Record], list[int]]:
         from pyarrow import parquet
 
         table = parquet.read_table(self.storage.open_input(name))
         found: list[Record] = []
         numbers: list[int] = []
-        for record, mine in zip(from_table(table), table["mine"].to_pylist(), strict=True):
+        for row, (record, mine) in enumerate(zip(from_table(table), table["mine"].to_pylist(), strict=True)):
             decision = next(decisions) if mine else {}
             made = self.carry_out(record, decision) if mine else [record]
             found += made
-            numbers += [decision.get(self.column, -1)] * len(made)
+            numbers += [decision.get(self.column, before_end + row)] * len(made)
         return found, numbers
 
 

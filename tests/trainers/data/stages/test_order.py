@@ -18,12 +18,12 @@ def train_rows(records: list[Record]) -> list[str]:
 
 
 def test_short_rows_come_first_and_equal_ones_keep_their_order(tmp_path: Path) -> None:
-    rows = [*texts("ccc", "a", "bb", "dddd", "x", "ee", "fffff"), *texts("t", "tt", split="test")]
+    rows = [*texts("ccc", "a", "bb", "dddd", "x", "ee", "fffff"), *texts(*"zyxwvut", split="test")]
     rows[3].reject("earlier: reason")
     after = run({"kind": "order"}, rows, tmp_path)
     assert train_rows(after) == ["a", "x", "bb", "ee", "ccc", "fffff"]
     assert sorted(record.place for record in after) == sorted(record.place for record in rows)
-    assert [record.place for record in after if record.split == "test"] == ["test:1", "test:2"]
+    assert [record.place for record in after if record.split == "test"] == [f"test:{line}" for line in range(1, 8)]
 
 
 def test_rows_with_a_large_score_may_come_first(tmp_path: Path) -> None:
