@@ -6,6 +6,12 @@ import contextlib
 import logging
 import threading
 from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from cluster.exceptions import mobula_cause
+
+if TYPE_CHECKING:
+    import ray.data
 
 _context_lock = threading.RLock()
 """The current context is one for the process, and feeds make their pipelines in threads."""
@@ -45,3 +51,13 @@ def hush_console() -> None:
     for handler in logging.getLogger(ray.data.__name__).handlers:  # set up by the import
         if isinstance(handler, logging.StreamHandler) and type(handler).__module__.startswith("ray."):
             handler.setLevel(logging.CRITICAL)
+
+
+def rows_of(dataset: ray.data.Dataset) -> Iterator[dict[str, Any]]:
+    """The rows of a dataset as it runs; a user's mistake comes out as itself."""
+    try:
+        yield from dataset.iter_rows()
+    except Exception as error:  # Ray Data wraps what failed, whatever it was
+        if found := mobula_cause(error):
+            raise found from None
+        raise

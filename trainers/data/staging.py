@@ -24,11 +24,11 @@ from typing import TYPE_CHECKING, Any
 from cluster import exceptions
 from cluster.config import Classification, RunConfig
 from cluster.config.stages import StageConfig
-from cluster.exceptions import DataError, UserError, mobula_cause
+from cluster.exceptions import DataError, UserError
 from cluster.storage import Storage
 from trainers.data.encode import parse_row
 from trainers.data.formats import Limits, fault_of
-from trainers.data.ray_data import quiet_context
+from trainers.data.ray_data import quiet_context, rows_of
 from trainers.data.record import Record, failure, from_table, schema, to_json, to_table
 from trainers.data.shapes import to_row
 from trainers.data.sources import Sources, locate, read
@@ -187,7 +187,7 @@ class _Staging:
                     sink, batch_size=ROWS_PER_FILE, batch_format="pyarrow", zero_copy_batch=True
                 )
             outcome = _Outcome()
-            for result in _iterate(results):
+            for result in _stats_of(results):
                 outcome.add(result)
             self._check(outcome, sources)
             self._write(outcome, describe_inputs(sources))
@@ -269,18 +269,13 @@ class _Staging:
         self.storage.write_json(MANIFEST, manifest)
 
 
-def _iterate(dataset: ray.data.Dataset) -> Iterator[Counts]:
-    """The rows of a small dataset; a user's mistake comes out as itself."""
-    try:
-        for row in dataset.iter_rows():
-            stats = json.loads(row["stats"])
-            if "error" in stats:
-                raise getattr(exceptions, stats["error"])(stats["message"])
-            yield stats
-    except Exception as error:
-        if found := mobula_cause(error):
-            raise found from None
-        raise
+def _stats_of(dataset: ray.data.Dataset) -> Iterator[Counts]:
+    """What became of each block; a user's mistake comes out as itself."""
+    for row in rows_of(dataset):
+        stats = json.loads(row["stats"])
+        if "error" in stats:
+            raise getattr(exceptions, stats["error"])(stats["message"])
+        yield stats
 
 
 @dataclasses.dataclass(frozen=True)

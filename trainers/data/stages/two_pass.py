@@ -19,10 +19,10 @@ import numpy as np
 
 from cluster import exceptions
 from cluster.config.stages import StageConfig
-from cluster.exceptions import DataError, UserError, mobula_cause
+from cluster.exceptions import DataError, UserError
 from cluster.storage import Storage
 from trainers.data.content import hash_text
-from trainers.data.ray_data import quiet_context
+from trainers.data.ray_data import quiet_context, rows_of
 from trainers.data.record import Record, failure, from_table, schema, to_json, to_table
 from trainers.data.stages.base import DatasetStage
 
@@ -146,7 +146,7 @@ class Spool:
             results = dataset.map_batches(
                 _LayDown(storage, stage), batch_size=ROWS_PER_FILE, batch_format="pyarrow", zero_copy_batch=True
             )
-        for result in _iterate(results):
+        for result in rows_of(results):
             if result["error"]:
                 kind, message = pickle.loads(result["error"])
                 raise getattr(exceptions, kind)(message)
@@ -218,15 +218,6 @@ class Spool:
         take = _TakeUp(self.storage, carry_out, column)
         with quiet_context():
             return ray.data.from_arrow(blocks).map_batches(take, batch_size=1, batch_format="pyarrow")
-
-
-def _iterate(results: ray.data.Dataset) -> Iterable[dict[str, Any]]:
-    try:
-        yield from results.iter_rows()
-    except Exception as error:  # Ray Data wraps what failed; a user's mistake comes out as itself
-        if found := mobula_cause(error):
-            raise found from None
-        raise
 
 
 @dataclasses.dataclass(frozen=True)

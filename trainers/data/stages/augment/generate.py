@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 from cluster import exceptions
 from cluster.config.stages.augment import GenerateStage
-from cluster.exceptions import DataError, mobula_cause
+from cluster.exceptions import DataError
 from cluster.storage import Storage
-from trainers.data.ray_data import quiet_context
+from trainers.data.ray_data import quiet_context, rows_of
 from trainers.data.record import Record, from_table, schema, to_json, to_table
 from trainers.data.stages.augment.base import NOTE, is_chosen, row_rng
 from trainers.data.stages.augment.engines import ENGINES, Engine, stamp
@@ -73,7 +73,7 @@ class Generate(DatasetStage[GenerateStage]):
         with quiet_context():
             lay = _LayDown(scratch, self)
             results = dataset.map_batches(lay, batch_size=ROWS_PER_FILE, batch_format="pyarrow", zero_copy_batch=True)
-            for row in _iterate(results):
+            for row in rows_of(results):
                 if row["error"]:
                     kind, message = json.loads(row["error"])
                     raise getattr(exceptions, kind)(message)
@@ -86,7 +86,7 @@ class Generate(DatasetStage[GenerateStage]):
 
         asked = [file for file in files if file.drafts]
         with quiet_context():
-            answers = _iterate(engine.complete(_over_files(asked, ask)))
+            answers = rows_of(engine.complete(_over_files(asked, ask)))
             for file in asked:
                 rows = [next(answers) for _ in range(file.drafts)]
                 problems = [row.get("problem") or row.get("__inference_error__") or "" for row in rows]
@@ -298,12 +298,3 @@ def _read(storage: Storage, name: str) -> pa.Table:
     from pyarrow import parquet
 
     return parquet.read_table(storage.open_input(name))
-
-
-def _iterate(dataset: ray.data.Dataset) -> Iterator[dict[str, Any]]:
-    try:
-        yield from dataset.iter_rows()
-    except Exception as error:  # Ray Data wraps what failed; a user's mistake comes out as itself
-        if found := mobula_cause(error):
-            raise found from None
-        raise
