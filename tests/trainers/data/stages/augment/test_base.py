@@ -3,6 +3,7 @@
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
+from cluster.config import DataConfig
 from cluster.config.stages import Stage
 from tests.trainers.data.stages.augment.rows import QUESTIONS, chat, labelled, made, run, texts
 
@@ -37,6 +38,13 @@ def test_validation_and_test_rows_are_never_augmented():
     assert run(rows, **NOISE) == rows
     with pytest.raises(ValidationError, match="Input should be 'train'"):
         TypeAdapter(Stage).validate_python({**NOISE, "splits": ["validation"]})
+
+
+def test_rows_are_split_before_they_are_augmented():
+    split = {"kind": "split", "test": 0.2}
+    assert DataConfig(train="rows.csv", stages=[split, NOISE]).stages
+    with pytest.raises(ValidationError, match=r"split stands behind noise, .* put split first"):
+        DataConfig(train="rows.csv", stages=[NOISE, split])
 
 
 def test_only_the_chosen_classes_and_slices_are_augmented():
