@@ -32,7 +32,7 @@ _PATHS = (
     ("train", "deepspeed"),
 )
 """Keys that may hold a path; relative ones start at the folder of the file that names them."""
-_STAGE_PATHS = frozenset(("table", "thesaurus", "sentences", "model", "classifier"))
+_STAGE_PATHS = frozenset(("table", "thesaurus", "sentences", "model", "classifier", "words_file", "spacy_model"))
 """The same inside `data.stages`, at any depth."""
 
 
@@ -262,7 +262,7 @@ def _anchored(value: Any, bases: list[Path]) -> Any:
 
 
 def _anchor_stages(stages: Any, bases: list[Path]) -> None:
-    for stage in stages if isinstance(stages, list) else ():
+    for stage in stages if isinstance(stages, list) else [stages]:
         for name, value in stage.items() if isinstance(stage, dict) else ():
             if name in _STAGE_PATHS:
                 stage[name] = _anchored(value, bases)

@@ -34,6 +34,7 @@ def _regular_expression(pattern: str) -> str:
 
 
 Pattern = Annotated[str, AfterValidator(_regular_expression)]
+_LEARNT: list[Role] = ["assistant", "completion", "chosen"]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
@@ -98,7 +99,7 @@ class TruncatedStage(Clean):
     """Finds answers that break off: an open code fence, bracket or quotation, a last word that nothing may end on, no full stop."""
 
     kind: Literal["truncated"] = "truncated"
-    roles: list[Role] | None = Field(default=["assistant", "completion", "chosen"], min_length=1)
+    roles: list[Role] | None = Field(default=_LEARNT, min_length=1)
     """Which texts are looked at. Rejected answers of preference pairs may break off: that may be why they were rejected."""
     checks: list[Literal["fence", "bracket", "quotation", "last_word", "ending"]] = Field(
         default=["fence", "bracket", "quotation", "last_word", "ending"], min_length=1
@@ -253,8 +254,8 @@ class PiiStage(Clean):
 class Toxicity(Config):
     """A text classifier that scores how toxic a text is."""
 
-    name_or_path: str
-    """Folder or Hub id of a sequence classification model."""
+    model: str = Field(min_length=1)
+    """Folder, `pkg://` or Hub id of a sequence classification model."""
     labels: list[str] = Field(min_length=1)
     """Classes of the model that count as toxic; the highest of their probabilities is the score."""
     threshold: Share = 0.5
@@ -265,7 +266,7 @@ class BlocklistStage(Clean):
     """Finds slurs and obscene words, of a packaged list and of one's own, also spelt as `sh1t`, `s.h.i.t` or `shiiit`.
 
     A list of words is no toxicity classifier: it misses threats in plain words, and finds words that are quoted or
-    harmless where they stand. `model` adds a classifier.
+    harmless where they stand. `toxicity` adds a classifier.
     """
 
     kind: Literal["blocklist"] = "blocklist"
@@ -282,7 +283,7 @@ class BlocklistStage(Clean):
     """Regular expressions, searched as they are, whatever the case."""
     allow: list[str] = Field(default_factory=list)
     """Words of the lists that are fine here."""
-    model: Toxicity | None = None
+    toxicity: Toxicity | None = None
     """Also score each text with a model, on the CPU."""
 
 
@@ -326,8 +327,10 @@ class NormaliseStage(Clean):
     """Remove words such as `the` and `of`."""
     stem: bool = False
     """Replace words by their stems (Snowball), in lower case."""
+    keep: list[str] = Field(default=["not", "no", "nor", "never", "cannot", "without"])
+    """Stop words that stay: without negations a text may say the opposite."""
     language: str = "english"
-    """Language of stems and stop words."""
+    """Language of stems and stop words. English stop words are scikit-learn's, which are fewer, others those of stop-words."""
     force: bool = False
     """Use it on generative rows all the same."""
 

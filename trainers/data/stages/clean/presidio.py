@@ -73,7 +73,10 @@ def _load(settings: str) -> Recognisers:
     # It would fetch a list of domain endings from the net; without addresses it uses the copy in its package.
     tldextract.tldextract.TLD_EXTRACTOR.suffix_list_urls = ()
     classes = [one for one in vars(predefined_recognizers).values() if isinstance(one, type)]
-    every = [one() for one in classes if issubclass(one, PatternRecognizer)]
+    recognisers: list[Any] = [
+        one for one in classes if issubclass(one, PatternRecognizer) and one is not PatternRecognizer
+    ]
+    every = [recogniser() for recogniser in recognisers]
     model = _load_model(config.spacy_model) if config.spacy_model is not None else None
     known = {entity for one in every for entity in one.supported_entities}
     if model is not None:

@@ -184,7 +184,9 @@ def repeated(items: Sequence[str]) -> list[str]:
     seen: set[str] = set()
     again = []
     for item in items:
-        (again.append if item in seen else seen.add)(item)
+        if item in seen:
+            again.append(item)
+        seen.add(item)
     return again
 
 

@@ -20,6 +20,16 @@ SCRIPTS = ("CYRILLIC", "GREEK", "ARMENIAN", "CHEROKEE", "COPTIC", "LISU")
 """Scripts whose letters pass for Latin ones, as the names of their letters begin."""
 _GREEK_OF_FORMULAS = "αγικνρσυϲϳ"
 """Greek letters that stand beside Latin ones on purpose, as in `cosα`."""
+_NOT_MOJIBAKE = (
+    "unescape_html",
+    "remove_terminal_escapes",
+    "fix_latin_ligatures",
+    "fix_character_width",
+    "uncurl_quotes",
+    "fix_line_breaks",
+    "remove_control_chars",
+)
+"""What ftfy would change as well."""
 _WORD = re.compile(r"[^\W\d_]{3,}")
 
 
@@ -30,16 +40,8 @@ class Unicode(RowStage[UnicodeStage]):
         super().__init__(config, context)
         import ftfy
 
-        off = (
-            "unescape_html",
-            "remove_terminal_escapes",
-            "fix_latin_ligatures",
-            "fix_character_width",
-            "uncurl_quotes",
-        )
-        off += ("fix_line_breaks", "remove_control_chars")
         self.ftfy = ftfy
-        self.mojibake = ftfy.TextFixerConfig(normalization=None, explain=False, **dict.fromkeys(off, False))
+        self.mojibake = ftfy.TextFixerConfig(normalization=None, explain=False, **dict.fromkeys(_NOT_MOJIBAKE, False))
 
     @classmethod
     def inputs(cls, config: UnicodeStage) -> Any:
