@@ -141,19 +141,24 @@ class OrderStage(TrainOnlyStage):
     """Order so many sets of rows instead of single rows: each as large as the others, and mixed within by `data.seed`."""
 
 
-class FeatureStage(StageConfig):
-    """A stage that compares what rows are about."""
+class _ReadingStage(StageConfig):
+    """A stage that looks at what rows are about."""
 
     splits: list[Split] = Field(default=["train"], min_length=1)
     """Rows of which splits it looks at; the others pass by."""
     roles: list[Role] | None = None
     """Look only at the texts of these roles (`user`, `assistant`, `text`, ...). Empty: at all of them."""
+
+
+class _Meaning(Config):
+    """What tells how alike two texts are."""
+
     model: str | None = None
     """Folder, `pkg://` or Hub id of an encoder that gives texts a place by their meaning, as sentence-transformers do.
     Empty: texts are compared by their words (TF-IDF of single words and pairs)."""
 
 
-class LabelErrorsStage(FeatureStage):
+class LabelErrorsStage(_ReadingStage, _Meaning):
     """Rows whose label is likely wrong, by confident learning (Northcutt et al. 2021).
 
     Classifiers that have not seen a row say how likely each class is. A class is suggested if it is at least as likely as
@@ -174,35 +179,31 @@ class ByStatistics(Config):
     """By length, length of words, and shares of letters, digits, punctuation, capitals, spaces and different characters."""
 
     kind: Literal["statistics"] = "statistics"
+    threshold: float = Field(default=8.0, gt=0.0)
+    """From which z-score on, of any of these, a row is an outlier. Texts are no normal distribution: 3 would be too low."""
 
 
-class ByDistance(Config):
-    """By the distance from the middle of all rows, in words or by a model."""
+class ByDistance(_Meaning):
+    """By the distance from the middle of all rows. Without a model this finds little: most texts share few words."""
 
     kind: Literal["distance"] = "distance"
+    threshold: float = Field(default=3.0, gt=0.0)
+    """From which z-score of the distance on a row is an outlier."""
 
 
-class OutliersStage(FeatureStage):
+class OutliersStage(_ReadingStage):
     """Rows unlike the others, by robust z-scores: distances from the median in units of the usual distance from it."""
 
     kind: Literal["outliers"] = "outliers"
     by: Annotated[
         ByStatistics | ByDistance, Field(discriminator="kind"), BeforeValidator(with_default_kind("statistics"))
     ] = ByStatistics()
-    """What is measured; `model` counts with `distance` only."""
-    threshold: float = Field(default=8.0, gt=0.0)
-    """From which z-score on a row is an outlier."""
+    """What is measured."""
     action: Literal["reject", "note"] = "reject"
     """Whether outliers are rejected, or noted as `outlier` only."""
 
-    @model_validator(mode="after")
-    def model_measures_distance(self) -> Self:
-        if self.model is not None and self.by.kind != "distance":
-            raise ValueError(f"model={self.model!r} has no part in by.kind={self.by.kind}; set by.kind=distance")
-        return self
 
-
-class RelevanceStage(FeatureStage):
+class RelevanceStage(_ReadingStage, _Meaning):
     """Rows like a few examples stay: by the cosine to the nearest example, which is noted as `relevance`."""
 
     kind: Literal["relevance"] = "relevance"

@@ -37,9 +37,10 @@ class Outliers(TwoPassStage[OutliersStage]):
 
     def look(self, records: list[Record]) -> Facts:
         texts = [record.text(self.config.roles) for record in records]
-        if isinstance(self.config.by, ByStatistics):
+        by = self.config.by
+        if isinstance(by, ByStatistics):
             return {"measure": np.array([measure(text) for text in texts], np.float32)}
-        return term_counts(texts) if self.config.model is None else {"point": points(self.config.model, texts)}
+        return term_counts(texts) if by.model is None else {"point": points(by.model, texts)}
 
     def decide(self, facts: Facts, spool: Spool) -> Mapping[str, Any]:
         names: tuple[str, ...]
@@ -53,7 +54,7 @@ class Outliers(TwoPassStage[OutliersStage]):
         return {"what": [names[number] for number in worst], "score": score.astype(np.float32)}
 
     def carry_out(self, record: Record, decision: dict[str, Any]) -> list[Record]:
-        if abs(decision["score"]) < self.config.threshold:
+        if abs(decision["score"]) < self.config.by.threshold:
             return [record]
         found = f"{decision['what']}: {decision['score']:+.1f}"
         if self.config.action == "note":

@@ -8,9 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pydantic import TypeAdapter, ValidationError
 
-from cluster.config.stages import Stage
 from tests.trainers.data.stages.whole_data import rejected, run_here, texts
 from trainers.data.record import Record
 from trainers.data.stages.outliers import robust_z
@@ -34,7 +32,7 @@ def test_rows_about_something_else_are_far_from_the_middle(shared_data: Path) ->
         cards = [row["text"] for row in csv.DictReader(file) if row["category"] == "card_arrival"]
     odd = "Boil pasta until tender, drain, stir in butter with grated cheese"
     after = run_here(
-        {"kind": "outliers", "by": {"kind": "distance"}, "threshold": 2.0, "action": "note"}, texts(*cards, odd)
+        {"kind": "outliers", "by": {"kind": "distance", "threshold": 2.0}, "action": "note"}, texts(*cards, odd)
     )
     assert after[-1].notes["outlier"].startswith("distance from the middle: +")
     assert sum(bool(record.notes) for record in after) < 0.05 * len(after)
@@ -45,8 +43,3 @@ def test_scores_are_not_moved_by_the_outliers_themselves() -> None:
     assert robust_z(values)[:1000].std() == pytest.approx(1.0, abs=0.1)
     assert robust_z(np.array([1.0] * 9 + [2.0]))[-1] > 5
     assert robust_z(np.ones(4)).tolist() == [0.0] * 4
-
-
-def test_a_model_measures_distance_only() -> None:
-    with pytest.raises(ValidationError, match=r"set by\.kind=distance"):
-        TypeAdapter(Stage).validate_python({"kind": "outliers", "model": "some/encoder"})
