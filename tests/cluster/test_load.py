@@ -75,6 +75,10 @@ def test_so_do_paths_inside_stages(load, tmp_path):
     (tmp_path / "words.csv").write_text("word,synonyms\ncard,plastic\n")
     text = SMALL.replace("train: train.jsonl", "train: train.jsonl\n  stages: [{kind: synonyms, thesaurus: words.csv}]")
     assert load(text).data.stages[0].thesaurus == str(tmp_path / "words.csv")
+    text = text.replace(
+        "kind: synonyms, thesaurus: words.csv", "kind: blocklist, toxicity: {model: words.csv, labels: [x]}"
+    )
+    assert load(text).data.stages[0].toxicity.model == str(tmp_path / "words.csv")
 
 
 @pytest.mark.parametrize(
