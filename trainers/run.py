@@ -65,8 +65,8 @@ def training_plan(config: RunConfig, split: PreparedSplit) -> BatchPlan:
         config.global_batch_size,
         config.train.per_device_train_batch_size,
         config.train.seed,
-        bucketed,
-        config.data.shuffle,
+        bucketed=bucketed,
+        shuffle=config.data.shuffle,
     )
 
 

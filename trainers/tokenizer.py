@@ -44,8 +44,14 @@ def load_tokenizer(model: ModelConfig, texts: Iterable[str] | None = None) -> Pr
 
 
 def tokenizer_for(config: RunConfig) -> PreTrainedTokenizerBase:
-    """The tokenizer that a run would train with, before there is a run directory to hold it."""
-    return load_tokenizer(config.model, training_texts(config) if isinstance(config.model, Scratch) else None)
+    """The tokenizer that a run would train with, or nearly, before there is a run directory to hold it.
+
+    One that is trained on the spot sees the rows before their stages, and passes over those that cannot be used.
+    """
+    if not isinstance(config.model, Scratch):
+        return load_tokenizer(config.model)
+    tolerant = config.model_copy(update={"data": config.data.model_copy(update={"on_error": "reject"})})
+    return load_tokenizer(config.model, training_texts(tolerant))
 
 
 def training_texts(config: RunConfig, files: list[str] | None = None) -> Iterator[str]:

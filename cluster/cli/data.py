@@ -256,3 +256,30 @@ def report(config: RunConfig, output: Path, slices: tuple[str, ...], as_json: bo
         click.echo(f"{one['level']}: {one['text']}")
     click.echo(f"\n{output}\n{beside}")
     return 0
+
+
+@command.command()
+@_takes_config
+@click.option("--seeds", type=click.IntRange(min=2), default=5, show_default=True, help="Pairs of trainings.")
+@click.option(
+    "--without", "kinds", multiple=True, metavar="KIND", help="Stages to leave out. Default: all that augment."
+)
+@click.option("--metric", help="What to compare. Default: test_accuracy, or test_loss where no class is learnt.")
+@json_option
+def ablation(config: RunConfig, seeds: int, kinds: tuple[str, ...], metric: str | None, as_json: bool) -> int:
+    """Train with and without some stages, several seeds each, and print the difference with its interval.
+
+    Every training is a run of its own below cluster.storage_path; a second call goes on where the first one stopped.
+    """
+    from cluster.session import ray_session
+    from trainers.data.ablation import ablate
+
+    with ray_session(config.cluster):
+        found = ablate(config, seeds, kinds, metric)
+    if as_json:
+        print_json(found.summary())
+        return 0
+    sides = zip(found.seeds, found.without, found.with_stages, found.differences, strict=True)
+    print_table(["seed", "without", "with", "difference"], [list(row) for row in sides])
+    click.echo(f"\n{found.sentence}")
+    return 0

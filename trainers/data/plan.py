@@ -32,6 +32,7 @@ class BatchPlan:
         global_batch_size: int,
         micro_batch_size: int,
         seed: int,
+        *,
         bucketed: bool = False,
         shuffle: bool = True,
     ) -> None:

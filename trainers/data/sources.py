@@ -238,11 +238,17 @@ def examples(specs: Specs, config: DataConfig, role: str = "test", classificatio
     """What there is to learn from each row, streamed in this process: for evaluation, not for training.
 
     Raises:
-        DataError: with file and line, as `prepare` does.
+        DataError: with file and line, as `prepare` does; where `data.on_error` is `reject`, such rows are passed over.
     """
     from trainers.data.encode import parse
 
     sources = locate(specs, role, config.max_rows, Limits.of(config))
     for plan in sources.plans:
         for file, position, row in plan.rows():
-            yield parse(sources, (file, position), row, config, classification)
+            try:
+                example = parse(sources, (file, position), row, config, classification)
+            except DataError:
+                if config.on_error == "fail":
+                    raise
+                continue
+            yield example

@@ -93,7 +93,7 @@ def _estimates(train: SplitCounts) -> Profile:
         "doubtful_share": len(doubtful) / len(sample) if classified else None,
         "doubtful": [
             {
-                **{key: one[key] for key in ("label", "suggested", "probability")},
+                **{key: one[key] for key in ("label", "suggested", "margin")},
                 "text": texts[one["index"]],
                 "place": sample[one["index"]]["place"],
             }

@@ -17,7 +17,7 @@ from cluster.storage import Storage
 from trainers.data.encode import Encoder, as_staged
 from trainers.data.formats import staged_row
 from trainers.data.profile.counts import LENGTH_STEP, SplitCounts
-from trainers.data.ray_data import quiet_context
+from trainers.data.ray_data import quiet_context, rows_of
 from trainers.data.record import Record, from_table, to_json
 from trainers.data.sources import Sources
 from trainers.data.stages import DatasetStage, RowStage, StageContext, build_stage
@@ -32,6 +32,7 @@ LOOKS = [
     {"kind": "language"},
     {"kind": "quality", "preset": "chat", "action": "note"},
     {"kind": "pii", "action": "note"},
+    {"kind": "blocklist", "action": "note"},
 ]
 """Stages that a profile runs over every row for what they note; none changes or rejects anything."""
 
@@ -64,7 +65,7 @@ def collect(
                 _Count(encoder, tuple(slices)), batch_size=1024, batch_format="pyarrow", zero_copy_batch=True
             )
         total = SplitCounts()
-        for row in counted.iter_rows():
+        for row in rows_of(counted):
             total.merge(SplitCounts.from_json(row["counts"]))
         found[split] = total
     return found
@@ -85,11 +86,8 @@ def near_duplicates(rows: StagedRows, scratch: Storage) -> dict[str, int]:
             found = stage.apply(ray.data.read_parquet([url for files in rows.files.values() for url in files]))
             near = found.select_columns(["split", "rejected", "origin"])
         counted: collections.Counter[str] = collections.Counter()
-        for block in near.iter_batches(batch_size=None, batch_format="pyarrow"):
-            columns = (block[name].to_pylist() for name in ("split", "rejected", "origin"))
-            counted.update(
-                split for split, rejected, origin in zip(*columns, strict=True) if rejected and origin is None
-            )
+        for row in rows_of(near):
+            counted.update([row["split"]] if row["rejected"] and row["origin"] is None else [])
     finally:
         scratch.delete()
     return {split: counted[split] for split in rows.files}

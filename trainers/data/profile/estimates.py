@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import itertools
 from collections.abc import Sequence
@@ -9,12 +10,15 @@ from typing import Any
 
 import numpy as np
 
+from trainers.data.features import term_counts, tfidf
 from trainers.data.profile.counts import words_of
+from trainers.data.stages.label_errors import NOTHING, confident, out_of_fold
 
 TOPICS = 12
 FEATURES = 20_000
 STEPS = (0.1, 0.2, 0.35, 0.5, 0.7, 1.0)
 FEWEST_ROWS = 40
+FOLDS = 5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,39 +143,26 @@ def _extrapolate(rows: Sequence[int], scores: Sequence[float]) -> float | None:
 
 
 def doubtful_labels(texts: Sequence[str], labels: Sequence[str], seed: int = 0) -> list[dict[str, Any]]:
-    """Rows whose label a cross-validated linear model thinks wrong, the surest first.
+    """Rows whose label the stage `label_errors` would think wrong, the surest first.
 
-    Confident learning (Northcutt et al. 2021, arXiv 1911.00068): a row is doubtful if another class is more probable
-    out of fold than that class is on average among the rows that carry it.
+    Returns:
+        `index` of the row, its `label`, the `suggested` one, and the `margin` in probability between the two.
     """
-    from sklearn.feature_extraction.text import TfidfVectorizer
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.model_selection import StratifiedKFold, cross_val_predict
-    from sklearn.pipeline import make_pipeline
-
-    counts = {label: labels.count(label) for label in set(labels)}
-    usable = [index for index, label in enumerate(labels) if counts[label] >= 5]
-    if len({labels[index] for index in usable}) < 2 or len(usable) < FEWEST_ROWS:
+    counts = collections.Counter(labels)
+    usable = [index for index, label in enumerate(labels) if counts[label] >= FOLDS]
+    classes, given = np.unique([labels[index] for index in usable], return_inverse=True)
+    if len(classes) < 2 or len(usable) < FEWEST_ROWS:
         return []
-    model = make_pipeline(
-        TfidfVectorizer(max_features=FEATURES, sublinear_tf=True), LogisticRegression(C=10, max_iter=200)
-    )
-    folds = StratifiedKFold(5, shuffle=True, random_state=seed)
-    given = np.asarray([labels[index] for index in usable])
-    classes = np.unique(given)
-    found = cross_val_predict(model, [texts[index] for index in usable], given, cv=folds, method="predict_proba")
-    own = np.searchsorted(classes, given)
-    usual = np.asarray([found[own == number, number].mean() for number in range(len(classes))])
-    sure = np.where(found >= usual, found, 0.0)
-    best = sure.argmax(axis=1)
-    doubtful = np.flatnonzero((sure.max(axis=1) > 0) & (best != own))
-    doubtful = doubtful[np.argsort(found[doubtful, own[doubtful]] - found[doubtful, best[doubtful]])]
+    features, _ = tfidf(term_counts([texts[index] for index in usable]))
+    fold = np.random.default_rng(seed).permutation(len(usable)) % FOLDS
+    suggested, margin = confident(out_of_fold(features, given, fold, seed), given)
+    doubtful = np.flatnonzero((suggested != NOTHING) & (suggested != given) & (margin > 0))
     return [
         {
             "index": usable[row],
-            "label": str(given[row]),
-            "suggested": str(classes[best[row]]),
-            "probability": float(found[row, best[row]]),
+            "label": str(classes[given[row]]),
+            "suggested": str(classes[suggested[row]]),
+            "margin": float(margin[row]),
         }
-        for row in doubtful
+        for row in doubtful[np.argsort(-margin[doubtful], kind="stable")]
     ]

@@ -152,14 +152,14 @@ def _doubtful(rows: Sequence[Profile]) -> str:
     if not rows:
         return ""
     return table(
-        ["row", "text", "label", "suggested", "probability"],
+        ["row", "text", "label", "suggested", "margin"],
         [
             [
                 _short_place(one["place"]),
                 _shortened(one["text"]),
                 one["label"],
                 one["suggested"],
-                f"{one['probability']:.2f}",
+                f"{one['margin']:.2f}",
             ]
             for one in rows
         ],
