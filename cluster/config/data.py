@@ -66,10 +66,11 @@ class DataConfig(Config):
     @model_validator(mode="after")
     def sources_are_weighted_to_be_mixed(self) -> Self:
         sources = self.sources("train")
-        weighted = [source for source in sources if source.weight != 1.0]
-        if weighted and self.mix is None:
+        unmixed = [*(sources if self.mix is None else []), *self.sources("validation"), *self.sources("test")]
+        weighted = [source for source in unmixed if source.weight != 1.0]
+        if weighted:
             raise ValueError(
-                f"weight={weighted[0].weight:g} of {weighted[0].label} says how sources are mixed; add data.mix or remove it"
+                f"weight={weighted[0].weight:g} of {weighted[0].label} says how training rows are mixed; add data.mix or remove it"
             )
         if self.mix is not None and len(sources) < 2:
             raise ValueError("mix needs at least two sources; give data.train a list, or remove data.mix")

@@ -68,7 +68,7 @@ def evaluate_folder(
 def _data_config(folder: ModelFolder, data: Sequence[str | AnySource]) -> DataConfig:
     """How rows are read: as the folder's own run read them, else by the defaults."""
     known = folder.config.data.model_dump() if folder.config else {}
-    unused = dict.fromkeys(("validation", "test", "max_rows"))
+    unused = dict.fromkeys(("validation", "test", "max_rows", "mix"))
     return DataConfig(**{**known, **unused, "train": list(data), "val_size": 0.0})
 
 

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from cluster.storage import Storage
 from trainers.data.shapes import Conversation, PromptCompletion, Text
 from trainers.data.sources import examples, locate
 from trainers.data.staging import StagedRows, fingerprint_of, locate_splits, stage_rows
+from trainers.evaluation.evaluate import _data_config
 
 
 def write(path: Path, *rows: Any) -> str:
@@ -79,5 +81,14 @@ def test_rows_that_nothing_learns_from_are_staged_to_be_looked_at_and_refused_fo
 
 
 def test_a_weight_without_a_mix_is_refused(three: list[Any]) -> None:
-    with pytest.raises(ValueError, match=r"weight=2 of chats says how sources are mixed; add data.mix"):
+    with pytest.raises(ValueError, match=r"weight=2 of chats says how training rows are mixed; add data.mix"):
         DataConfig(train=[{**three[0], "weight": 2.0}])
+    with pytest.raises(ValueError, match=r"weight=2 of chats"):
+        DataConfig(train=three, test={**three[0], "weight": 2.0}, mix={})
+
+
+def test_rows_are_scored_by_the_settings_of_the_run_but_for_its_mix(three: list[Any]) -> None:
+    config = config_of(three, mix={"stop": "all_exhausted"}, test=three[1], shape="prompt_completion")
+    folder: Any = SimpleNamespace(config=config)
+    read = _data_config(folder, config.data.sources("test"))
+    assert (read.mix, read.shape, read.sources("train")) == (None, "prompt_completion", config.data.sources("test"))
