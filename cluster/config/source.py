@@ -84,7 +84,7 @@ class _Source(Config):
     max_rows: int | None = Field(default=None, ge=1)
     """Read at most so many rows of it. Default: `data.max_rows`."""
     weight: float = Field(default=1.0, gt=0.0)
-    """How often its rows are drawn beside those of the other sources; needs `data.mix`."""
+    """How often its rows are drawn beside those of the other sources; needs `data.mix`, so only sources of `train` have one."""
     license: str | None = None
     """Licence of its rows. It travels with each row as the column `license`, unless the row has one of its own."""
     consent: str | None = None
