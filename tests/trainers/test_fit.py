@@ -102,6 +102,34 @@ def test_a_decoder_learns_to_classify_and_its_test_rows_are_scored_once(folder: 
     assert result.metrics["eval_accuracy"] == result.metrics["test_accuracy"] == 1.0
 
 
+def test_rows_go_through_their_stages_into_training_scores_and_the_model_folder(folder: Path) -> None:
+    stages = [
+        {"kind": "whitespace"},
+        {"kind": "exact_duplicates"},
+        {"kind": "split", "validation": 0.2, "test": 0.2},
+        {"kind": "leak_check", "threshold": 0.99, "action": "note"},
+        {"kind": "weights", "by": {"kind": "inverse_frequency"}},
+    ]
+    result, rows = run(
+        folder,
+        "staged",
+        {
+            "data": {"train": "train.csv", "stages": stages, "max_length": 64},
+            "train": {"objective": {"kind": "classification"}, "max_steps": 2, "per_device_train_batch_size": 6},
+        },
+    )
+    kept = {split: counts["rows"] for split, counts in result.data_report.items()}
+    assert sum(kept.values()) == 72 and set(kept) == {"train", "validation", "test"}
+    assert any("eval_loss" in row for row in rows)
+    evaluation = json.loads((folder / "runs" / "staged" / "evaluation.json").read_text())
+    assert evaluation["n"] == kept["test"], "the rows that the stage split held out were scored"
+    model = Path(result.model_path)
+    [file] = json.loads((model / "lineage.json").read_text())["data"]["inputs"]["train"]
+    assert file["name"].endswith("train.csv") and len(file["hash"]) == 32
+    sheet = (model / "DATASHEET.md").read_text()
+    assert file["hash"] in sheet and "| leak_check |" in sheet and "| train | " in sheet
+
+
 def test_the_best_checkpoint_is_kept_and_a_run_that_gets_worse_stops_early(folder: Path) -> None:
     result, rows = run(
         folder,
