@@ -19,6 +19,7 @@ Rows = Iterator[tuple[int, str]]
 
 COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd", ".lz4": "lz4"}
 CHUNK = 1 << 20
+MOST_COLUMNS = 10_000
 _FAULT = "\0"
 _BINARY = {
     b"\x1f\x8b": "gzip data",
@@ -237,6 +238,15 @@ def fault_of(row: str) -> tuple[str, str] | None:
         return None
     _, message, found = row.split(_FAULT, 2)
     return message, found
+
+
+def check_width(file: DataFile, columns: int) -> None:
+    """Refuse a table that is wider than any that was meant."""
+    if columns > MOST_COLUMNS:
+        raise DataError(
+            f"{file.name}: found {columns} columns, expected at most {MOST_COLUMNS}; rows and columns may have been "
+            "exchanged, or the wrong character parts the fields"
+        )
 
 
 def too_long(file: DataFile, what: str = "a row") -> str:

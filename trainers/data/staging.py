@@ -307,7 +307,7 @@ class Ingest:
                 raise
             _, shown = fault_of(text) or ("", text[:10_000])
             record.row, record.rejected = {"text": shown}, f"read: {error}"
-            record.place = str(error).partition(": ")[0]
+            record.place = self.sources.where(*place)
             return record
         record.row, record.columns = to_row(parsed.example), parsed.columns
         record.place = parsed.place or self.sources.where(*place)

@@ -101,7 +101,7 @@ SENTENCES = [
     (
         "a.csv",
         ",".join(f"c{number}" for number in range(100_000)) + "\n",
-        "a.csv:1: found 100000 columns, expected at most",
+        "a.csv: found 100000 columns, expected at most",
     ),
     ("a.csv", "," * 2_000_000 + "\n", r"a.csv:1: not CSV \(a row of more than data.max_row_bytes"),
     ("a.csv", "text,text\nx,y\n", "a.csv:1: the column 'text' is named 2 times"),
@@ -122,6 +122,16 @@ SENTENCES = [
         "a.parquet",
         as_parquet([{"text": "x" * (2 * ROW_LIMIT)}]),
         "a.parquet: row 1: a row of more than data.max_row_bytes",
+    ),
+    (
+        "a.parquet",
+        as_parquet([dict.fromkeys(map(str, range(10_001)), 1)]),
+        "a.parquet: found 10001 columns, expected at most",
+    ),
+    (
+        "a.jsonl",
+        GOOD + '{"prompt": "p", "chosen": "c", "rejected": "r"}',
+        "a.jsonl:2001: rows of shape preference can be looked",
     ),
     ("a.jsonl", '{"text": "x"}\n[1]\n', "a.jsonl:2: found a JSON array, expected an object"),
     ("a.jsonl", '{"text": null}\n', "a.jsonl:1: the text is null, expected text"),

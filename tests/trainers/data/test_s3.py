@@ -31,7 +31,11 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     server = subprocess.Popen([command, "-p", str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     wait_for(port)
     settings = {"ACCESS_KEY_ID": "me", "SECRET_ACCESS_KEY": "secret", "DEFAULT_REGION": "us-east-1"}
-    for name, value in {**settings, "ENDPOINT_URL": f"http://127.0.0.1:{port}", "EC2_METADATA_DISABLED": "true"}.items():
+    for name, value in {
+        **settings,
+        "ENDPOINT_URL": f"http://127.0.0.1:{port}",
+        "EC2_METADATA_DISABLED": "true",
+    }.items():
         monkeypatch.setenv(f"AWS_{name}", value)
     system = fs.S3FileSystem(endpoint_override=f"http://127.0.0.1:{port}", allow_bucket_creation=True)
     system.create_dir("rows")

@@ -10,9 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cluster.exceptions import DataError
-from trainers.data.datafile import DataFile, Rows, fault, not_utf8, open_text, too_long, without_query
-
-MOST_COLUMNS = 10_000
+from trainers.data.datafile import DataFile, Rows, check_width, fault, not_utf8, open_text, too_long, without_query
 
 
 def read_csv(file: DataFile, start: int, end: int | None) -> Rows:
@@ -83,11 +81,7 @@ def _header(file: DataFile, fields: list[str], bad: str) -> list[str]:
     names = [name.strip() for name in fields]
     if bad:
         raise DataError(f"{file.name}:1: {bad}")
-    if len(names) > MOST_COLUMNS:
-        raise DataError(
-            f"{file.name}:1: found {len(names)} columns, expected at most {MOST_COLUMNS}; rows and columns may have been "
-            "exchanged, or the wrong character parts the fields"
-        )
+    check_width(file, len(names))
     [(name, count)] = collections.Counter(names).most_common(1) or [("", 0)]
     if count > 1:
         raise DataError(

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from cluster.exceptions import DataError
-from trainers.data.datafile import DataFile, Rows, file_system
+from trainers.data.datafile import DataFile, Rows, check_width, file_system
 from trainers.data.record import STAGED
 
 ROWS_PER_BATCH = 1024
@@ -29,6 +29,7 @@ def read_parquet(file: DataFile, start: int, end: int | None) -> Rows:
 def _rows(file: DataFile, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
     """Rows, a batch at a time; of long ones fewer at a time."""
     with _opened(file) as table:
+        check_width(file, table.metadata.num_columns)
         for group in range(table.metadata.num_row_groups):
             known = table.metadata.row_group(group)
             row_bytes = known.total_byte_size // max(known.num_rows, 1) + 1
