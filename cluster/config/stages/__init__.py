@@ -11,7 +11,9 @@ from cluster.config.stages.select import SelectionStage
 from cluster.config.stages.split import SplittingStage
 from cluster.config.stages.user import PythonStage
 
-Stage = Annotated[PythonStage | CleanStage | AugmentStage | SelectionStage | SplittingStage, Field(discriminator="kind")]
+Stage = Annotated[
+    PythonStage | CleanStage | AugmentStage | SelectionStage | SplittingStage, Field(discriminator="kind")
+]
 
 
 def parse_stages(values: list[dict[str, Any]]) -> list[StageConfig]:
