@@ -13,14 +13,14 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cluster.config import DataConfig, EvaluateConfig
-from trainers.data.encode import IGNORED, Encoder, Tokens, parse
+from trainers.causal_loss import RowLoss, by_length, pad
+from trainers.data.encode import IGNORED, Encoder, parse
 from trainers.data.formats import COLUMNS
 from trainers.data.shapes import Conversation, PromptCompletion
 from trainers.data.sources import Sources
 from trainers.data.template import render
 from trainers.evaluation.result import Prediction
 from trainers.folder import ModelFolder
-from trainers.output_layer import OutputLayerMask
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -83,27 +83,20 @@ class Scorer(ABC):
         return {name: str(values.get(name, NO_VALUE)) for name in self.task.slices}
 
     def batches(self, lengths: Sequence[int]) -> Iterator[list[int]]:
-        """Indices of rows that are scored together: similar lengths, the longest first so that memory shows early."""
-        order = sorted(range(len(lengths)), key=lambda index: -lengths[index])
-        size = self.task.evaluate.batch_size
-        for start in range(0, len(order), size):
-            yield order[start : start + size]
+        """Indices of rows that are scored together."""
+        return by_length(lengths, self.task.evaluate.batch_size)
 
-    def pad(self, rows: Sequence[Sequence[int]], fill: int, left: bool = False) -> torch.Tensor:
-        """Rows as one tensor on the device."""
-        import torch
-
-        longest = max(map(len, rows))
-        padding = [[fill] * (longest - len(row)) for row in rows]
-        padded = [[*gap, *row] if left else [*row, *gap] for row, gap in zip(rows, padding, strict=True)]
-        return torch.tensor(padded, device=self.device)
+    @property
+    def fill(self) -> int:
+        """Token that short rows are filled up with."""
+        pad_id = self.tokenizer.pad_token_id
+        return (self.tokenizer.eos_token_id if pad_id is None else pad_id) or 0
 
     def pad_with_mask(self, rows: Sequence[Sequence[int]], left: bool = False) -> dict[str, torch.Tensor]:
-        """`input_ids` and `attention_mask` of rows of tokens."""
-        pad_id = self.tokenizer.pad_token_id
-        fill = self.tokenizer.eos_token_id if pad_id is None else pad_id
+        """`input_ids` and `attention_mask` of rows of tokens, on the device."""
         ones = [[1] * len(row) for row in rows]
-        return {"input_ids": self.pad(rows, fill or 0, left), "attention_mask": self.pad(ones, 0, left)}
+        tensors = {"input_ids": pad(rows, self.fill, left), "attention_mask": pad(ones, 0, left)}
+        return {name: tensor.to(self.device) for name, tensor in tensors.items()}
 
 
 class ClassificationScorer(Scorer):
@@ -140,12 +133,12 @@ class CausalScorer(Scorer):
     def __init__(self, task: Task) -> None:
         super().__init__(task)
         self.positions = getattr(self.model.config.get_text_config(), "max_position_embeddings", None) or 1 << 30
-        self.output_layer = OutputLayerMask(self.model)
+        self.row_loss = RowLoss(self.model, self.fill, task.evaluate.batch_size)
         self.longest_prompt = max(self.positions - task.evaluate.max_new_tokens, self.positions // 2)
 
     def score(self, window: pa.Table) -> list[Prediction]:
         rows = self.encoder(window)
-        losses = self.losses(rows)
+        losses = self.row_loss(rows)
         texts = window["row"].to_pylist()
         questions = [self.question(place, text) for place, text in zip(_places(window), texts, strict=True)]
         answers = self.answers(questions)
@@ -160,26 +153,6 @@ class CausalScorer(Scorer):
             )
             for row, question, answer, loss in zip(rows, questions, answers, losses, strict=True)
         ]
-
-    def losses(self, rows: list[Tokens]) -> list[float]:
-        """Loss of each row, summed over its tokens that carry it."""
-        import torch
-        from torch.nn.functional import cross_entropy
-
-        sums = [0.0] * len(rows)
-        for batch in self.batches([len(row.ids) for row in rows]):
-            labels = self.pad([rows[index].labels for index in batch], IGNORED)
-            targets = torch.cat([labels[:, 1:], labels.new_full((len(batch), 1), IGNORED)], dim=1)
-            kept = targets != IGNORED
-            if not kept.any():
-                continue
-            with self.output_layer.keeping(kept):
-                logits = self.model(**self.pad_with_mask([rows[index].ids for index in batch]), use_cache=False).logits
-            losses = torch.zeros(kept.shape, device=self.device)
-            losses[kept] = cross_entropy(logits.float(), targets[kept], reduction="none")
-            for index, loss in zip(batch, losses.sum(dim=1).tolist(), strict=True):
-                sums[index] = loss
-        return sums
 
     def question(self, place: tuple[int, int], row: str) -> Question | None:
         """The last answer of a row and all that stands before it; None where there is nothing to compare."""

@@ -141,6 +141,24 @@ class OrderStage(TrainOnlyStage):
     """Order so many sets of rows instead of single rows: each as large as the others, and mixed within by `data.seed`."""
 
 
+class ModelLossStage(StageConfig):
+    """Notes what each row costs a causal model: `model_loss`, the mean over the tokens that carry loss. Rejects nothing.
+
+    With a stage `order` by the column `model_loss` behind it, training goes from what the model finds easy to what it
+    finds hard, or from what it knows least.
+    """
+
+    kind: Literal["model_loss"] = "model_loss"
+    splits: list[Split] = Field(default=["train"], min_length=1)
+    """Rows of which splits are looked at; the others pass by."""
+    model: str = Field(min_length=1)
+    """Folder, `pkg://` or Hub id of a causal model, such as the one that is fine-tuned."""
+    max_length: int = Field(default=1024, ge=8)
+    """Tokens of a row that the model sees; what is longer is judged by its beginning."""
+    batch_size: int = Field(default=16, ge=1)
+    """Rows in one forward pass."""
+
+
 class _ReadingStage(StageConfig):
     """A stage that looks at what rows are about."""
 
@@ -225,6 +243,7 @@ SelectionStage = (
     ExactDuplicatesStage
     | NearDuplicatesStage
     | SampleStage
+    | ModelLossStage
     | OrderStage
     | LabelErrorsStage
     | OutliersStage
