@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-VERSION = 3
+VERSION = 4
 """Goes into the fingerprint: raised whenever the same input would be prepared differently."""
 ROWS_PER_WINDOW = 2048
 BLOCK_BYTES = 4 << 20
@@ -113,6 +113,14 @@ def tokenizer_hash(tokenizer: PreTrainedTokenizerBase) -> str:
 
 def _log_losses(config: RunConfig, prepared: Prepared) -> None:
     for split, counts in prepared.report.items():
+        if counts["rows_in_train"]:
+            logger.warning(
+                "%s: %d of %d rows are also training rows, so scores on it will be too good; the stage leak_check names them "
+                "and finds near copies as well",
+                split,
+                counts["rows_in_train"],
+                counts["rows"],
+            )
         if counts["truncated_rows"] or counts["dropped_rows"]:
             logger.warning(
                 "%s: %d of %d rows are longer than data.max_length=%d and were cut (%d tokens); %d of them had no token "
@@ -142,6 +150,7 @@ class _Preparation:
         self.classification = isinstance(config.train.objective, Classification)
         self.attempt = f"part-{uuid.uuid4().hex[:8]}"
         self.labels: list[str] = []
+        self.learnt = np.empty(0, np.uint64)
 
     def run(self, sources: dict[str, Sources]) -> None:
         try:
@@ -163,6 +172,7 @@ class _Preparation:
             outcome.add(window)
         self._check_rows(split, sources, outcome.counts)
         self._learn_labels(split, outcome.labels)
+        self._count_leaks(split, outcome)
         folder = self.storage.child(self.attempt, split)
         folder.write_bytes(LENGTHS, outcome.lengths_file())
         return outcome.summary(f"{self.attempt}/{split}")
@@ -216,6 +226,14 @@ class _Preparation:
             )
         raise DataError(f"{names}: found no rows; expected at least one")
 
+    def _count_leaks(self, split: str, outcome: _Outcome) -> None:
+        """Rows to measure on that were learnt from, token by token. Holds eight bytes of each training row."""
+        hashes = np.concatenate(outcome.hashes)
+        if split == "train":
+            self.learnt = np.unique(hashes)
+        else:
+            outcome.counts["rows_in_train"] = int(np.isin(hashes, self.learnt).sum())
+
     def _learn_labels(self, split: str, labels: set[str]) -> None:
         if split != "train" and not labels <= set(self.labels):
             unseen = ", ".join(sorted(labels - set(self.labels)))
@@ -247,6 +265,7 @@ class _Outcome:
         self.counts: collections.Counter[str] = collections.Counter()
         self.rows_of_source: collections.Counter[str] = collections.Counter()
         self.labels: set[str] = set()
+        self.hashes: list[np.ndarray] = []
 
     def add(self, window: dict[str, Any]) -> None:
         """Take in what one window reports; a mistake of the user that it found is raised here."""
@@ -259,6 +278,7 @@ class _Outcome:
         self.counts.update(stats["counts"])
         self.rows_of_source.update(stats["rows_of_source"])
         self.labels.update(stats["labels"])
+        self.hashes.append(np.frombuffer(window["hashes"], np.uint64))
 
     @functools.cached_property
     def sequence_counts(self) -> np.ndarray:
@@ -276,7 +296,10 @@ class _Outcome:
         sequences = self.sequence_counts.shape[1]
         totals = {"num_sequences": sequences, "num_rows": rows, "num_tokens": tokens, "num_loss_tokens": loss_tokens}
         report = {
-            **{key: self.counts[key] for key in ("rows", "truncated_rows", "truncated_tokens", "dropped_rows")},
+            **{
+                key: self.counts[key]
+                for key in ("rows", "truncated_rows", "truncated_tokens", "dropped_rows", "rows_in_train")
+            },
             **{"sequences": sequences, "tokens": tokens, "loss_tokens": loss_tokens},
             "rows_of_source": dict(self.rows_of_source),
         }
@@ -311,7 +334,7 @@ class Window:
             return self._process(block)
         except UserError as error:
             stats = {"error": type(error).__name__, "message": str(error)}
-            return {"order": [""], "stats": [json.dumps(stats)], "counts": [b""]}
+            return {"order": [""], "stats": [json.dumps(stats)], "counts": [b""], "hashes": [b""]}
 
     def _process(self, block: pa.Table) -> dict[str, list[Any]]:
         import pyarrow as pa
@@ -321,7 +344,7 @@ class Window:
             wanted = [is_held_out(row.as_py(), self.val_size) == self.held_out for row in block["row"]]
             block = block.filter(pa.array(wanted, pa.bool_()))
         if not block.num_rows:
-            return {"order": [], "stats": [], "counts": []}
+            return {"order": [], "stats": [], "counts": [], "hashes": []}
         order = f"{block['file'][0].as_py():08d}-{block['position'][0].as_py():014d}"
         rows = encoder(block)
         kept = [row for row in rows if not row.is_lost]
@@ -335,7 +358,12 @@ class Window:
             ),
             "labels": sorted({row.label for row in kept}) if encoder.classification else [],
         }
-        return {"order": [order], "stats": [json.dumps(stats)], "counts": [_sequence_counts(sequences).tobytes()]}
+        return {
+            "order": [order],
+            "stats": [json.dumps(stats)],
+            "counts": [_sequence_counts(sequences).tobytes()],
+            "hashes": [b"".join(_token_hash(row) for row in kept)],
+        }
 
     def _write(self, order: str, sequences: list[list[Tokens]], classification: bool) -> dict[str, Any]:
         import pyarrow as pa
@@ -363,6 +391,11 @@ def _counts(rows: list[Tokens], kept: list[Tokens]) -> dict[str, int]:
         "truncated_tokens": sum(cut),
         "dropped_rows": len(rows) - len(kept),
     }
+
+
+def _token_hash(row: Tokens) -> bytes:
+    """Eight bytes that stand for what the model sees of a row."""
+    return hashlib.blake2b(np.asarray(row.ids, np.int32).tobytes(), digest_size=8).digest()
 
 
 def _sequence_counts(sequences: list[list[Tokens]]) -> np.ndarray:

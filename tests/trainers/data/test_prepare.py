@@ -45,6 +45,14 @@ def test_each_row_is_in_exactly_one_sequence_with_loss_on_its_answer(prepared, w
     assert train.num_loss_tokens == sum(label != IGNORED for _, labels in rows for label in labels)
 
 
+def test_rows_that_are_measured_on_and_learnt_from_are_counted_and_said(prepared, write_rows, caplog):
+    train, test = write_rows(many(20)), write_rows([*many(3), chat("New?", "Yes.")], "test.jsonl")
+    with caplog.at_level(logging.WARNING):
+        data = prepared(train, test=test)
+    assert data.report["test"]["rows_in_train"] == 3 and data.report["train"]["rows_in_train"] == 0
+    assert "test: 3 of 4 rows are also training rows" in caplog.text
+
+
 def test_sequences_are_read_in_any_order_by_any_process(prepared, write_rows):
     train = Prepared.open(prepared(write_rows(many(40))).url).splits["train"]
     everything = train.read(range(train.num_sequences))
