@@ -1,12 +1,13 @@
-"""Object storage, held against moto's server where that is installed: `pip install moto[server]`."""
+"""Object storage, held against moto's server."""
 
 import gzip
 import json
-import shutil
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,12 +24,10 @@ ROWS = "".join(json.dumps({"text": f"row {number}"}) + "\n" for number in range(
 @pytest.fixture
 def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A bucket of a local server, as pyarrow sees it."""
-    command = shutil.which("moto_server")
-    if command is None:
-        pytest.skip("needs moto_server on the path, which `pip install moto[server]` brings")
+    command = Path(sys.executable).parent / "moto_server"
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    server = subprocess.Popen([command, "-p", str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    server = subprocess.Popen([str(command), "-p", str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     wait_for(port)
     settings = {"ACCESS_KEY_ID": "me", "SECRET_ACCESS_KEY": "secret", "DEFAULT_REGION": "us-east-1"}
     for name, value in {
