@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch.nn.functional import cross_entropy
 
@@ -56,9 +57,10 @@ def by_length(lengths: Sequence[int], size: int) -> Iterator[list[int]]:
         yield order[start : start + size]
 
 
-def pad(rows: Sequence[Sequence[int]], fill: int, left: bool = False) -> torch.Tensor:
-    """Rows as one tensor."""
-    longest = max(map(len, rows))
-    padding = [[fill] * (longest - len(row)) for row in rows]
-    padded = [[*gap, *row] if left else [*row, *gap] for row, gap in zip(rows, padding, strict=True)]
-    return torch.tensor(padded)
+def pad(rows: Sequence[Sequence[int] | np.ndarray], fill: int, left: bool = False) -> torch.Tensor:
+    """Rows as one tensor, int64."""
+    padded = np.full((len(rows), max(map(len, rows))), fill, np.int64)
+    for line, row in zip(padded, rows, strict=True):
+        if len(row):
+            line[-len(row) if left else 0 : None if left else len(row)] = row
+    return torch.from_numpy(padded)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from cluster.config.data import Columns, DataConfig
 from cluster.exceptions import DataError
 from trainers.data.formats import COLUMNS, PLACE, fault_of
 from trainers.data.shapes import Conversation, Example, LabelledText, PromptCompletion, Text, TokenIds, read_row
 from trainers.data.sources import Sources
-from trainers.data.template import Rendered, render_with_spans, tokenize_rendered
+from trainers.data.template import Rendered, render_many, render_with_spans, tokenize_rendered
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -152,8 +154,8 @@ class Tokens:
         weight: of the row in the loss; a stage gives it.
     """
 
-    ids: list[int]
-    labels: list[int]
+    ids: np.ndarray
+    labels: np.ndarray
     label: str = ""
     cut: int = 0
     weight: float = 1.0
@@ -161,7 +163,12 @@ class Tokens:
     @property
     def is_lost(self) -> bool:
         """Nothing to learn is left of it."""
-        return bool(self.labels) and all(label == IGNORED for label in self.labels)
+        return bool(self.labels.size) and not self.num_learnt
+
+    @property
+    def num_learnt(self) -> int:
+        """Tokens that carry loss."""
+        return int(np.count_nonzero(self.labels != IGNORED))
 
 
 class Encoder:
@@ -186,7 +193,7 @@ class Encoder:
         return [tokens for part in _parts_of(block) for tokens in self._weighted(part)]
 
     def _weighted(self, block: pa.Table) -> list[Tokens]:
-        weights = (_weight(row.as_py()) for row in block["row"])
+        weights = map(_weight, block["row"].to_pylist())
         return [
             row if weight == 1.0 else dataclasses.replace(row, weight=weight)
             for row, weight in zip(self._encode(block), weights, strict=True)
@@ -195,20 +202,17 @@ class Encoder:
     def _encode(self, block: pa.Table) -> list[Tokens]:
         places = list(zip(block["file"].to_pylist(), block["position"].to_pylist(), strict=True))
         examples = [
-            parse(self.sources, place, row.as_py(), self.config, self.classification)
-            for place, row in zip(places, block["row"], strict=True)
+            parse(self.sources, place, row, self.config, self.classification)
+            for place, row in zip(places, block["row"].to_pylist(), strict=True)
         ]
         if self.classification:
             self._check_labels(places, examples)
             return self._labelled([example for example in examples if isinstance(example, LabelledText)])
-        rendered = [
-            self._render(place, example) if isinstance(example, Conversation) else None
-            for place, example in zip(places, examples, strict=True)
-        ]
-        conversations = iter(tokenize_rendered(self.tokenizer, [row for row in rendered if row is not None]))
+        rendered = self._render(places, examples)
+        conversations = iter(tokenize_rendered(self.tokenizer, rendered))
         return [
-            self._cut(*(next(conversations) if row is not None else self._plain(place, example)))
-            for place, row, example in zip(places, rendered, examples, strict=True)
+            self._cut(*(next(conversations) if isinstance(example, Conversation) else self._plain(place, example)))
+            for place, example in zip(places, examples, strict=True)
         ]
 
     def _check_labels(self, places: list[tuple[int, int]], examples: list[Example]) -> None:
@@ -230,13 +234,23 @@ class Encoder:
         cut = self.tokenizer([texts[index] for index in long], truncation=True, max_length=longest) if long else None
         shortened = dict(zip(long, cut["input_ids"], strict=True)) if cut is not None else {}
         return [
-            Tokens(shortened.get(index, ids), [], example.label, len(ids) - len(shortened.get(index, ids)))
+            Tokens(
+                _array(shortened.get(index, ids)), _array([]), example.label, len(ids) - len(shortened.get(index, ids))
+            )
             for index, (ids, example) in enumerate(zip(whole, examples, strict=True))
         ]
 
-    def _render(self, place: tuple[int, int], example: Conversation) -> Rendered:
+    def _render(self, places: list[tuple[int, int]], examples: list[Example]) -> list[Rendered]:
+        """The conversations among the examples as text; if one is refused, each again by itself, to name its place."""
+        chats = [(place, one) for place, one in zip(places, examples, strict=True) if isinstance(one, Conversation)]
         try:
-            return render_with_spans(self.tokenizer, example.messages, example.tools)
+            return render_many(self.tokenizer, [(chat.messages, chat.tools) for _, chat in chats])
+        except DataError:
+            return [self._render_one(place, chat) for place, chat in chats]
+
+    def _render_one(self, place: tuple[int, int], chat: Conversation) -> Rendered:
+        try:
+            return render_with_spans(self.tokenizer, chat.messages, chat.tools)
         except DataError as error:
             raise DataError(f"{self.sources.where(*place)}: {error}") from error
 
@@ -277,11 +291,13 @@ class Encoder:
             ids.pop()
         return ids
 
-    def _cut(self, ids: list[int], mask: list[int]) -> Tokens:
+    def _cut(self, ids: Sequence[int], mask: Sequence[int] | np.ndarray) -> Tokens:
         longest = self.config.max_length
-        if self.train_on_prompt:
-            mask = [1] * len(ids)
-        # the first token of a row is never predicted: nothing comes before it
-        mask = [0, *mask[1:]]
-        labels = [token if carries else IGNORED for token, carries in zip(ids, mask, strict=True)]
-        return Tokens(ids[:longest], labels[:longest], cut=max(len(ids) - longest, 0))
+        kept = _array(ids[:longest])
+        carries = np.ones(len(kept), bool) if self.train_on_prompt else np.array(mask[:longest], bool)
+        carries[:1] = False  # the first token of a row is never predicted: nothing comes before it
+        return Tokens(kept, np.where(carries, kept, IGNORED), cut=max(len(ids) - longest, 0))
+
+
+def _array(ids: Sequence[int]) -> np.ndarray:
+    return np.array(ids, np.int32)

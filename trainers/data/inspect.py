@@ -93,7 +93,7 @@ def _as_tokens(config: RunConfig, record: Record, tokenizer: PreTrainedTokenizer
         yield "tokens", f"none: {error}"
         return
     yield "rendered", _marked(row, tokenizer)
-    learnt = sum(label != IGNORED for label in row.labels)
+    learnt = row.num_learnt
     carried = "one label to learn" if _classifies(config) else f"{learnt} carry loss (between >> and <<)"
     cut = f", {row.cut} more were cut off by data.max_length={config.data.max_length}" if row.cut else ""
     yield "tokens", f"{len(row.ids)}; {carried}{cut}"
@@ -101,9 +101,11 @@ def _as_tokens(config: RunConfig, record: Record, tokenizer: PreTrainedTokenizer
 
 def _marked(row: Tokens, tokenizer: PreTrainedTokenizerBase) -> str:
     """The row as the model sees it, with marks around what carries loss."""
-    labels = row.labels or [IGNORED] * len(row.ids)
+    labels = row.labels.tolist() or [IGNORED] * len(row.ids)
     parts = []
-    for carries, group in itertools.groupby(zip(row.ids, labels, strict=True), key=lambda pair: pair[1] != IGNORED):
+    for carries, group in itertools.groupby(
+        zip(row.ids.tolist(), labels, strict=True), key=lambda pair: pair[1] != IGNORED
+    ):
         text = str(tokenizer.decode([token for token, _ in group]))
         parts.append(f">>{text}<<" if carries else text)
     return "".join(parts).replace("\n", "\\n")

@@ -24,7 +24,7 @@ from cluster.config import Classification, RunConfig
 from cluster.config.data import AnySource
 from cluster.exceptions import DataError, UserError, mobula_cause
 from cluster.storage import Storage
-from trainers.data.encode import IGNORED, Encoder, Tokens
+from trainers.data.encode import Encoder, Tokens
 from trainers.data.packing import pack
 from trainers.data.ray_data import quiet_context
 from trainers.data.sources import Sources, read, staged_sources
@@ -395,13 +395,13 @@ def _counts(rows: list[Tokens], kept: list[Tokens]) -> dict[str, int]:
 
 def _token_hash(row: Tokens) -> bytes:
     """Eight bytes that stand for what the model sees of a row."""
-    return hashlib.blake2b(np.asarray(row.ids, np.int32).tobytes(), digest_size=8).digest()
+    return hashlib.blake2b(row.ids.tobytes(), digest_size=8).digest()
 
 
 def _sequence_counts(sequences: list[list[Tokens]]) -> np.ndarray:
     """Tokens, rows and loss tokens of each sequence."""
     tokens = [sum(len(row.ids) for row in group) for group in sequences]
-    loss = [sum(1 for row in group for label in row.labels if label != IGNORED) for group in sequences]
+    loss = [sum(row.num_learnt for row in group) for group in sequences]
     rows = [len(group) for group in sequences]
     loss = [own or count for own, count in zip(loss, rows, strict=True)]  # a classified text is one thing to learn
     return np.asarray([tokens, rows, loss], dtype=np.int32).reshape(3, -1)

@@ -12,9 +12,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from cluster.config import DataConfig, EvaluateConfig
 from trainers.causal_loss import RowLoss, by_length, pad
-from trainers.data.encode import IGNORED, Encoder, parse
+from trainers.data.encode import Encoder, parse
 from trainers.data.formats import COLUMNS
 from trainers.data.shapes import Conversation, PromptCompletion
 from trainers.data.sources import Sources
@@ -92,7 +94,7 @@ class Scorer(ABC):
         pad_id = self.tokenizer.pad_token_id
         return (self.tokenizer.eos_token_id if pad_id is None else pad_id) or 0
 
-    def pad_with_mask(self, rows: Sequence[Sequence[int]], left: bool = False) -> dict[str, torch.Tensor]:
+    def pad_with_mask(self, rows: Sequence[Sequence[int] | np.ndarray], left: bool = False) -> dict[str, torch.Tensor]:
         """`input_ids` and `attention_mask` of rows of tokens, on the device."""
         ones = [[1] * len(row) for row in rows]
         tensors = {"input_ids": pad(rows, self.fill, left), "attention_mask": pad(ones, 0, left)}
@@ -148,7 +150,7 @@ class CausalScorer(Scorer):
                 reference=question.reference if question else None,
                 output=answer,
                 loss_sum=loss,
-                loss_units=sum(label != IGNORED for label in row.labels[1:]),
+                loss_units=row.num_learnt,
                 was_cut=row.cut > 0 or (question is not None and len(question.prompt) > self.longest_prompt),
             )
             for row, question, answer, loss in zip(rows, questions, answers, losses, strict=True)

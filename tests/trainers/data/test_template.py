@@ -11,7 +11,15 @@ from cluster.config import DataConfig
 from cluster.exceptions import DataError
 from trainers.data.encode import Encoder
 from trainers.data.sources import Sources
-from trainers.data.template import CHATML, PROBES, render, renderable_probes, tokenize_conversation
+from trainers.data.template import (
+    CHATML,
+    PROBES,
+    render,
+    render_many,
+    render_with_spans,
+    renderable_probes,
+    tokenize_conversation,
+)
 from trainers.tokenizer import with_chat_template
 
 LLAMA3 = (
@@ -169,18 +177,44 @@ def test_the_beginning_is_marked_once_by_template_or_by_tokenizer(tokenizer):
     block = pa.table({"file": [0] * 3, "position": range(3), "row": [json.dumps(row) for row in rows]})
     encoder = Encoder(Sources((), ()), DataConfig(train="unused"), changed)
     for tokens in encoder(block):
-        assert tokens.ids.count(changed.bos_token_id) == 1
+        assert tokens.ids.tolist().count(changed.bos_token_id) == 1
         assert tokens.ids[0] == changed.bos_token_id and tokens.ids[-1] == changed.eos_token_id
-    assert [tokens.ids.count(changed.eos_token_id) for tokens in encoder(block)] == [2, 1, 1]
+    assert [tokens.ids.tolist().count(changed.eos_token_id) for tokens in encoder(block)] == [2, 1, 1]
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_many_conversations_are_rendered_as_each_by_itself(tokenizer, name):
+    changed = with_template(tokenizer, TEMPLATES[name][0])
+    ask = {"role": "user", "content": "Where is it?"}
+    answers = ["There.", "  there, with blanks  ", "line\n", "<think>so</think> There.", "", "Where is it?"]
+    chats = [([ask, {"role": "assistant", "content": answer}], None) for answer in answers]
+    chats += [
+        ([ask, {"role": "assistant", "content": "There."}] * 2, None),
+        (CONVERSATION, None),
+        (CONVERSATION[-2:], None),
+    ]
+    chats += [([ask, {"role": "assistant", "content": "Yes.", "reasoning_content": "Hm."}], None), ([ask, ask], None)]
+    able = []
+    for messages, tools in chats:
+        try:
+            able.append(((messages, tools), render_with_spans(changed, messages, tools)))
+        except DataError:
+            continue
+    assert len(able) > 5
+    assert render_many(changed, [chat for chat, _ in able]) == [alone for _, alone in able]
 
 
 def test_long_rows_are_tokenised_a_few_at_a_time(tokenizer, monkeypatch):
     rows = [json.dumps({"text": "order " * size}) for size in (1, 50, 3, 200, 2, 2)]
     block = pa.table({"file": [0] * 6, "position": range(6), "row": rows})
     encoder = Encoder(Sources((), ()), DataConfig(train="unused", max_length=32), tokenizer)
-    at_once = encoder(block)
+
+    def encoded():
+        return [(row.ids.tolist(), row.labels.tolist(), row.cut) for row in encoder(block)]
+
+    at_once = encoded()
     monkeypatch.setattr("trainers.data.encode.TEXT_AT_ONCE", 100)
-    assert encoder(block) == at_once
+    assert encoded() == at_once
     assert encoder(block.slice(0, 0)) == []
 
 

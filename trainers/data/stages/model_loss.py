@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from cluster.config import DataConfig, Pretrained
 from cluster.config.stages.select import ModelLossStage
-from trainers.data.encode import IGNORED, Encoder
+from trainers.data.encode import Encoder
 from trainers.data.formats import staged_row
 from trainers.data.record import Record, to_json
 from trainers.data.sources import Sources
@@ -48,7 +48,7 @@ class ModelLoss(RowStage[ModelLossStage]):
         with torch.inference_mode():
             losses = self.row_loss(encoded)
         for record, row, loss in zip(records, encoded, losses, strict=True):
-            carried = sum(label != IGNORED for label in row.labels[1:])
+            carried = row.num_learnt
             record.notes["model_loss"] = round(loss / max(carried, 1), 5)
         return records
 
