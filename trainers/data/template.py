@@ -21,7 +21,8 @@ import numpy as np
 from cluster.exceptions import DataError, ModelFolderError
 
 if TYPE_CHECKING:
-    from transformers import BatchEncoding, PreTrainedTokenizerBase
+    from tokenizers import Encoding
+    from transformers import PreTrainedTokenizerBase
 
 Message = dict[str, Any]
 Tools = list[Any] | None
@@ -158,39 +159,34 @@ def tokenize_rendered(
         )
     if not rendered:
         return []
-    texts = [row.text for row in rendered]
-    encoded = tokenizer(
-        texts, add_special_tokens=False, return_attention_mask=False, return_token_type_ids=False, verbose=False
-    )
-    return [(ids, _mask(encoded, index, row, len(ids))) for index, (ids, row) in _numbered(encoded, rendered)]
+    backend = tokenizer.backend_tokenizer
+    backend.no_truncation()
+    backend.no_padding()
+    encodings = backend.encode_batch([row.text for row in rendered], add_special_tokens=False)
+    return [(encoding.ids, _mask(encoding, row)) for encoding, row in zip(encodings, rendered, strict=True)]
 
 
-def _numbered(encoded: BatchEncoding, rendered: Sequence[Rendered]) -> enumerate[tuple[list[int], Rendered]]:
-    return enumerate(zip(encoded["input_ids"], rendered, strict=True))
-
-
-def _mask(encoded: BatchEncoding, index: int, rendered: Rendered, num_tokens: int) -> np.ndarray:
-    mask = np.zeros(num_tokens, bool)
+def _mask(encoding: Encoding, rendered: Rendered) -> np.ndarray:
+    mask = np.zeros(len(encoding), bool)
     for start, end in rendered.spans:
-        first = _first_token_from(encoded, index, rendered.text, start, num_tokens)
-        last = _first_token_from(encoded, index, rendered.text, end, num_tokens)
-        mask[first:last] = True
+        first = _first_token_from(encoding, rendered.text, start)
+        mask[first : _first_token_from(encoding, rendered.text, end)] = True
     return mask
 
 
-def _first_token_from(encoded: BatchEncoding, index: int, text: str, char: int, num_tokens: int) -> int:
+def _first_token_from(encoding: Encoding, text: str, char: int) -> int:
     """The first token that begins at `char` or behind it.
 
     Characters that belong to no token (white space that a tokenizer swallows) are stepped over; a token that began
     before `char` is not one that the model chooses after the characters before it.
     """
     for position in range(char, len(text)):
-        token = encoded.char_to_token(index, position)
+        token = encoding.char_to_token(position)
         if token is not None:
-            began = encoded.token_to_chars(index, token)
-            if began is None or began.start >= char:
+            began = encoding.token_to_chars(token)
+            if began is None or began[0] >= char:
                 return token
-    return num_tokens
+    return len(encoding)
 
 
 def render_with_spans(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], tools: Tools = None) -> Rendered:
