@@ -41,7 +41,7 @@ logger = logging.getLogger(__name__)
 VERSION = 4
 """Goes into the fingerprint: raised whenever the same input would be prepared differently."""
 ROWS_PER_WINDOW = 2048
-BLOCK_BYTES = 4 << 20
+BLOCK_BYTES = 2 << 20
 
 Counts = dict[str, Any]
 
