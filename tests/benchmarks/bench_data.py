@@ -26,6 +26,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.benchmarks.claims import Claim, judge, report
+
 CPUS = 2
 MAX_LENGTH = 1024
 GSM8K = Path(__file__).resolve().parents[3] / "shared" / "data" / "gsm8k" / "train.jsonl"
@@ -198,16 +200,13 @@ def claims(figures: dict[str, list[dict[str, Any]]], tenfold: dict[str, Any]) ->
     ours, peer = figures["mobula"], figures["datasets + trl"]
     faster = statistics.median(a["rows_per_s"] / b["rows_per_s"] for a, b in zip(ours, peer, strict=True))
     once = statistics.median(one["largest_gb"] for one in ours)
-    rows = [
+    rows: list[Claim] = [
         ("rows/s per core / datasets.map + TRL packing", faster, ">=", 1.0),
         ("share of packed sequences that is filled", min(one["fill"] for one in ours), ">=", FILL),
         ("largest process with ten times the rows / with one", tenfold["largest_gb"] / once, "<=", GROWTH),
         ("largest process with ten times the rows, GB", tenfold["largest_gb"], "<=", LARGEST_GB),
     ]
-    return [
-        {"claim": name, "figure": figure, "wanted": f"{sign} {bound}", "holds": (figure >= bound) is (sign == ">=")}
-        for name, figure, sign, bound in rows
-    ]
+    return judge(rows)
 
 
 def main() -> int:
@@ -227,14 +226,7 @@ def main() -> int:
         for name in list(CONTENDERS)[:: 1 if turn % 2 == 0 else -1]:
             figures[name].append(run_once(name, arguments.rows))
     tenfold = run_once("mobula", 10 * arguments.rows)
-    judged = claims(figures, tenfold)
-    for claim in judged:
-        print(
-            f"{'holds ' if claim['holds'] else 'MISSED'}  {claim['claim']:52}{claim['figure']:8.3f}  {claim['wanted']}"
-        )
-    if arguments.json:
-        arguments.json.write_text(json.dumps({"figures": figures, "tenfold": tenfold, "claims": judged}, indent=2))
-    return 0 if all(claim["holds"] for claim in judged) else 1
+    return report(claims(figures, tenfold), arguments.json, figures=figures, tenfold=tenfold)
 
 
 if __name__ == "__main__":

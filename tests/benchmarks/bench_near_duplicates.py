@@ -15,8 +15,6 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-import os
-import platform
 import random
 import subprocess
 import sys
@@ -25,6 +23,8 @@ import threading
 import time
 from pathlib import Path
 from typing import Any
+
+from tests.benchmarks.claims import Claim, judge, report
 
 CORES = 2
 WORDS = 20_000
@@ -106,13 +106,22 @@ def run_once(count: int) -> dict[str, Any]:
 
 def claims(figures: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Each claim with its figure and whether it holds."""
-    rows = [
-        (f"time of {larger['rows']:,} rows / of {smaller['rows']:,}", larger["seconds"] / smaller["seconds"], 12.0)
+    rows: list[Claim] = [
+        (
+            f"time of {larger['rows']:,} rows / of {smaller['rows']:,}",
+            larger["seconds"] / smaller["seconds"],
+            "<=",
+            12.0,
+        )
         for smaller, larger in itertools.pairwise(figures[1:])
     ]
-    rows += [("minutes of 1,000,000 rows", one["seconds"] / 60, 10.0) for one in figures if one["rows"] == 1_000_000]
-    rows.append(("GB in one process", max(max(one["driver_bytes"], one["worker_bytes"]) for one in figures) / 1e9, 1.5))
-    return [{"claim": name, "figure": figure, "at_most": most, "holds": figure <= most} for name, figure, most in rows]
+    rows += [
+        ("minutes of 1,000,000 rows", one["seconds"] / 60, "<=", 10.0) for one in figures if one["rows"] == 1_000_000
+    ]
+    rows.append(
+        ("GB in one process", max(max(one["driver_bytes"], one["worker_bytes"]) for one in figures) / 1e9, "<=", 1.5)
+    )
+    return judge(rows)
 
 
 def main() -> int:
@@ -134,22 +143,13 @@ def main() -> int:
             raise RuntimeError(f"{count} rows failed:\n{done.stderr[-4000:]}")
         figures.append(json.loads(found[-1].removeprefix("RESULT ")))
         print(f"{count:,} rows: {figures[-1]['seconds']:.1f} s", file=sys.stderr)
-    judged = claims(figures)
     print(f"\n{'rows':>12}{'seconds':>10}{'rows/s':>10}{'driver MB':>11}{'worker MB':>11}{'made':>10}{'rejected':>10}")
     for one in figures:
         print(
             f"{one['rows']:12,}{one['seconds']:10.1f}{one['rows_per_s']:10,.0f}{one['driver_bytes'] / 1e6:11,.0f}"
             f"{one['worker_bytes'] / 1e6:11,.0f}{one['made_near_duplicate']:10,}{one['rejected']:10,}"
         )
-    print()
-    for claim in judged:
-        print(
-            f"{'holds ' if claim['holds'] else 'MISSED'}  {claim['claim']:44}{claim['figure']:8.2f}  <= {claim['at_most']:g}"
-        )
-    if arguments.json:
-        machine = {"processor": platform.processor() or platform.machine(), "cpus": os.cpu_count()}
-        arguments.json.write_text(json.dumps({"machine": machine, "figures": figures, "claims": judged}, indent=2))
-    return 0 if all(claim["holds"] for claim in judged) else 1
+    return report(claims(figures), arguments.json, figures=figures)
 
 
 if __name__ == "__main__":

@@ -16,13 +16,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+from tests.benchmarks.claims import Claim, judge, report
 from tests.benchmarks.training_contenders import CONTENDERS
 
 Figures = dict[str, list[dict[str, Any]]]
@@ -63,16 +63,13 @@ def ratio(figures: Figures, ours: str, peer: str, key: str = "tokens_per_s") -> 
 def claims(figures: Figures) -> list[dict[str, Any]]:
     """Each claim with its figure and whether it holds."""
     two, plain = "mobula, 2 workers", "plain torch.distributed, 2 processes"
-    rows = [
+    rows: list[Claim] = [
         ("useful tokens/s / bare PyTorch loop", ratio(figures, "mobula", "bare loop"), ">=", 0.95),
         ("useful tokens/s / TRL SFTTrainer defaults", ratio(figures, "mobula", "trl"), ">=", 2.5),
         ("share of time waiting for data", statistics.median(r["data_wait"] for r in figures["mobula"]), "<=", 0.02),
         ("step time / plain torch.distributed", ratio(figures, two, plain, "step_s"), "<=", 1.025),
     ]
-    return [
-        {"claim": name, "figure": figure, "wanted": f"{sign} {bound}", "holds": (figure >= bound) is (sign == ">=")}
-        for name, figure, sign, bound in rows
-    ]
+    return judge(rows)
 
 
 def main() -> int:
@@ -82,20 +79,11 @@ def main() -> int:
     parser.add_argument("--json", type=Path, default=None)
     arguments = parser.parse_args()
     figures = measure(arguments.rounds)
-    judged = claims(figures)
     print(f"\n{'contender':40}{'tokens/s (median)':>20}{'min':>10}{'max':>10}")
     for name, found in figures.items():
         rates = [one["tokens_per_s"] for one in found]
         print(f"{name:40}{statistics.median(rates):20,.0f}{min(rates):10,.0f}{max(rates):10,.0f}")
-    print()
-    for claim in judged:
-        print(
-            f"{'holds ' if claim['holds'] else 'MISSED'}  {claim['claim']:44}{claim['figure']:8.3f}  {claim['wanted']}"
-        )
-    if arguments.json:
-        machine = {"processor": platform.processor() or platform.machine(), "cpus": os.cpu_count()}
-        arguments.json.write_text(json.dumps({"machine": machine, "figures": figures, "claims": judged}, indent=2))
-    return 0 if all(claim["holds"] for claim in judged) else 1
+    return report(claims(figures), arguments.json, figures=figures)
 
 
 if __name__ == "__main__":
