@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import wraps
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -178,18 +179,19 @@ def augment(config: RunConfig, count: int, as_json: bool) -> int:
 
 
 def _pairs(rows: "StagedRows", count: int) -> list[dict[str, Any]]:
-    """Added rows with their originals; an original stands before the rows made of it, or was left out."""
-    found: list[dict[str, Any]] = []
-    originals: dict[str, str] = {}
-    for one in rows.records("train"):
-        if one.origin is None:
-            originals = {one.place: one.text()}
-        else:
-            original = originals.get(one.origin, "(not in the training rows)")
-            found.append({"place": one.origin, "stages": one.changes, "original": original, "made": one.text()})
-        if len(found) == count:
-            break
-    return found
+    """The first rows that stages made, each beside the row that it was made from."""
+    from trainers.data.record import Record
+
+    made = islice((one for one in rows.records("train") if one.origin is not None), count)
+    return [
+        {
+            "place": one.origin,
+            "stages": one.changes,
+            "original": Record(json.loads(one.before or "{}")).text(),
+            "made": one.text(),
+        }
+        for one in made
+    ]
 
 
 def _shortened(text: str) -> str:

@@ -1,6 +1,7 @@
 """Entries of `data.train`, `data.validation` and `data.test`: where rows lie, and how those of one place are read."""
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
@@ -72,7 +73,7 @@ class Columns(Config):
     """What unusual roles in messages stand for, such as `{customer: user}`."""
 
 
-class _Source(Config):
+class _Source(Config, ABC):
     """What entries of every kind may say."""
 
     name: str | None = None
@@ -91,9 +92,9 @@ class _Source(Config):
     """What the people in its rows agreed to. It travels with each row as the column `consent`."""
 
     @property
+    @abstractmethod
     def place(self) -> str:
         """Where its rows lie, in the user's words."""
-        raise NotImplementedError
 
     @property
     def label(self) -> str:

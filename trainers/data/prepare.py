@@ -22,11 +22,11 @@ import numpy as np
 from cluster import exceptions
 from cluster.config import Classification, RunConfig
 from cluster.config.data import AnySource
-from cluster.exceptions import DataError, UserError, mobula_cause
+from cluster.exceptions import DataError, UserError
 from cluster.storage import Storage
 from trainers.data.encode import Encoder, Tokens
 from trainers.data.packing import pack
-from trainers.data.ray_data import quiet_context
+from trainers.data.ray_data import quiet_context, rows_of
 from trainers.data.sources import Sources, read, staged_sources
 from trainers.data.staging import StagedRows, describe_inputs, file_stamps, is_held_out, locate_splits, stage_rows
 from trainers.data.store import LENGTHS, MANIFEST, Prepared, sequence_schema, write_sequences
@@ -201,12 +201,7 @@ class _Preparation:
             pipeline = read(sources).map_batches(
                 window, batch_size=ROWS_PER_WINDOW, batch_format="pyarrow", zero_copy_batch=True
             )
-        try:
-            yield from pipeline.iter_rows()
-        except Exception as error:
-            if found := mobula_cause(error):
-                raise found from None
-            raise
+        return rows_of(pipeline)
 
     def _is_held_out_of_train(self, split: str) -> bool:
         return split == "validation" and self.config.data.val_size > 0

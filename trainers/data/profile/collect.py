@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import copy
 import dataclasses
+import functools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -146,13 +147,9 @@ def _flat(notes: dict[str, Any]) -> dict[str, Any]:
     return {**notes, "failed_rules": failed}
 
 
-_stages: list[RowStage[Any]] = []
-
-
+@functools.cache
 def _looking_stages() -> list[RowStage[Any]]:
     """Built once in a process: some load a model."""
-    if not _stages:
-        configs: list[StageConfig] = parse_stages(LOOKS)
-        built = [build_stage(config, StageContext(number=number)) for number, config in enumerate(configs)]
-        _stages.extend(stage for stage in built if isinstance(stage, RowStage))
-    return _stages
+    configs: list[StageConfig] = parse_stages(LOOKS)
+    built = [build_stage(config, StageContext(number=number)) for number, config in enumerate(configs)]
+    return [stage for stage in built if isinstance(stage, RowStage)]

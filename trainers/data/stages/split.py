@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -75,11 +76,9 @@ def seconds_of(value: Any) -> float | None:
     """A number, or an ISO date as seconds since 1970 (of no zone: in UTC); None if it is neither."""
     if isinstance(value, datetime | date):
         value = value.isoformat()
-    try:
+    with suppress(TypeError, ValueError):  # no number: a date, or nothing of use
         number = float(value)
         return number if math.isfinite(number) else None
-    except (TypeError, ValueError):
-        pass  # no number: a date, or nothing of use
     try:
         moment = datetime.fromisoformat(value)
     except (TypeError, ValueError):
