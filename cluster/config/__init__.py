@@ -2,10 +2,11 @@
 
 from cluster.config.base import Config
 from cluster.config.data import Columns, DataConfig
+from cluster.config.evaluate import EvaluateConfig, MetricSpec
 from cluster.config.model import ModelConfig, Pretrained, Scratch
 from cluster.config.resources import ClusterConfig
 from cluster.config.run import RunConfig
-from cluster.config.serve import EvaluateConfig, ServeConfig
+from cluster.config.serve import ServeConfig
 from cluster.config.train import Classification, FullWeights, Lora, SupervisedFineTuning, TrainConfig
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "EvaluateConfig",
     "FullWeights",
     "Lora",
+    "MetricSpec",
     "ModelConfig",
     "Pretrained",
     "RunConfig",

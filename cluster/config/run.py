@@ -7,9 +7,10 @@ from pydantic import Field, field_validator, model_validator
 
 from cluster.config.base import Config
 from cluster.config.data import DataConfig
+from cluster.config.evaluate import EvaluateConfig
 from cluster.config.model import ModelConfig
 from cluster.config.resources import ClusterConfig
-from cluster.config.serve import EvaluateConfig, ServeConfig
+from cluster.config.serve import ServeConfig
 from cluster.config.train import TrainConfig
 
 

@@ -1,21 +1,10 @@
-"""`serve:` and `evaluate:` what happens to the trained model."""
+"""`serve:` how the trained model is served."""
 
 from typing import Any
 
 from pydantic import Field
 
 from cluster.config.base import Config
-
-
-class EvaluateConfig(Config):
-    max_new_tokens: int = Field(default=128, ge=1)
-    """Longest generated answer, in tokens."""
-    batch_size: int = Field(default=32, ge=1)
-    """Rows scored at once."""
-    max_rows: int | None = Field(default=None, ge=1)
-    """Score at most so many rows."""
-    slices: list[str] = Field(default_factory=list)
-    """Columns whose values are scored one by one as well, beside all rows together."""
 
 
 class ServeConfig(Config):

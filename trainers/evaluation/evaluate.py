@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
-import json
 import logging
 import time
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from cluster.config import DataConfig, EvaluateConfig
+from cluster.config import DataConfig, EvaluateConfig, MetricSpec
 from cluster.config.data import AnySource
 from cluster.exceptions import DataError, mobula_cause
 from trainers.data.formats import Limits
 from trainers.data.ray_data import quiet_context
 from trainers.data.sources import locate, read
-from trainers.evaluation.metrics import (
-    AnswerScorer,
-    Metrics,
-    class_report,
-    label_metrics,
-    loss_metrics,
-    most_common,
-)
-from trainers.evaluation.result import EvaluationResult, Prediction
+from trainers.evaluation.baseline import baseline
+from trainers.evaluation.metrics import measure, specs_for
+from trainers.evaluation.metrics.classification import class_report
+from trainers.evaluation.result import EvaluationResult, Prediction, from_table
+from trainers.evaluation.rows import Rows
 from trainers.evaluation.scorers import NO_VALUE, SCORERS, Task
 from trainers.folder import ModelFolder
 
@@ -62,7 +58,8 @@ def evaluate_folder(
     sources = locate(list(data), "test", limits=Limits.of(config))
     task = Task(folder, sources, config, evaluate, tuple(slices))
     predictions = _predict(task, on_progress or (lambda _: None))
-    return summarise(folder.kind, predictions, slices, time.monotonic() - started)
+    result = summarise(folder.kind, Rows(predictions, folder.labels), evaluate, slices)
+    return dataclasses.replace(result, duration_s=time.monotonic() - started)
 
 
 def _data_config(folder: ModelFolder, data: Sequence[str | AnySource]) -> DataConfig:
@@ -93,7 +90,7 @@ def _predict(task: Task, on_progress: Progress) -> list[Prediction]:
                 **_placement(num_windows),
             )
             for batch in scored.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
-                predictions += [Prediction(**json.loads(line)) for line in pa.table(batch)["prediction"].to_pylist()]
+                predictions += from_table(pa.table(batch))
                 on_progress(len(predictions))
     except Exception as error:  # Ray Data wraps what a task raised; the user is told of his own mistake only
         mistake = mobula_cause(error)
@@ -129,68 +126,42 @@ def _placement(num_windows: int) -> dict[str, Any]:
     return placement | ({"num_gpus": 1} if gpus >= 1 else {})
 
 
-def _check_slices(slices: Sequence[str], predictions: list[Prediction]) -> None:
+def _check_slices(slices: Sequence[str], predictions: Sequence[Prediction]) -> None:
     for name in slices:
         if all(prediction.slices[name] == NO_VALUE for prediction in predictions):
             raise DataError(f"no row has the slice column {name!r}; name a column that the rows of --data have")
 
 
-def summarise(kind: str, predictions: list[Prediction], slices: Sequence[str], duration_s: float) -> EvaluationResult:
+def summarise(kind: str, rows: Rows, evaluate: EvaluateConfig, slices: Sequence[str] = ()) -> EvaluationResult:
     """Scores of all rows, of each slice, and of always giving the most common reference.
 
     Raises:
         DataError: for a slice column that no row has.
     """
-    _check_slices(slices, predictions)
-    score, baseline, answer = (_label_scores if kind == "classification" else _answer_scores)(predictions)
-    compared = [prediction for prediction in predictions if prediction.reference is not None]
-    references, outputs = [one.reference or "" for one in compared], [one.output or "" for one in compared]
-    by_slice = {
-        name: {value: {"n": len(rows), **score(rows)} for value, rows in _groups(predictions, name).items()}
-        for name in slices
-    }
-    metrics = score(predictions) | {"cut_rows": sum(prediction.was_cut for prediction in predictions)}
+    _check_slices(slices, rows.predictions)
+    specs = specs_for(kind, evaluate.metrics)
+    metrics = {name: one.value for name, one in measure(rows, specs).items()}
+    floor, answer = baseline(rows, specs)
     return EvaluationResult(
         kind=kind,
-        n=len(predictions),
-        metrics=metrics,
-        baseline=baseline,
+        n=len(rows),
+        metrics=metrics | {"cut_rows": sum(one.was_cut for one in rows.predictions)},
+        baseline=floor,
         baseline_answer=answer,
-        slices=by_slice,
-        classes=class_report(references, outputs) if kind == "classification" else {},
-        predictions=predictions,
-        duration_s=duration_s,
+        slices={name: _scores_by_value(rows, name, specs) for name in slices},
+        classes=class_report(rows) if kind == "classification" else {},
+        predictions=list(rows.predictions),
+        duration_s=0.0,
+        labels=list(rows.labels),
     )
 
 
-Score = Callable[[Sequence[Prediction]], Metrics]
-
-
-def _answer_scores(predictions: list[Prediction]) -> tuple[Score, Metrics, str | None]:
-    references = [prediction.reference for prediction in predictions if prediction.reference is not None]
-    scorer = AnswerScorer(references)
-    answer = most_common(references)
-
-    def score(rows: Sequence[Prediction]) -> Metrics:
-        pairs = [(row.reference, row.output) for row in rows if row.reference is not None and row.output is not None]
-        return loss_metrics(rows) | scorer.score(pairs)
-
-    return score, scorer.baseline(references, answer) if answer is not None else {}, answer
-
-
-def _label_scores(predictions: list[Prediction]) -> tuple[Score, Metrics, str | None]:
-    references = [prediction.reference or "" for prediction in predictions]
-    answer = most_common(references)
-
-    def score(rows: Sequence[Prediction]) -> Metrics:
-        loss = {"loss": loss_metrics(rows)["loss"]}
-        return loss | label_metrics([row.reference or "" for row in rows], [row.output or "" for row in rows])
-
-    return score, label_metrics(references, [answer or ""] * len(references)), answer
-
-
-def _groups(predictions: list[Prediction], name: str) -> dict[str, list[Prediction]]:
+def _scores_by_value(rows: Rows, name: str, specs: Sequence[MetricSpec]) -> dict[str, dict[str, float]]:
     groups: dict[str, list[Prediction]] = {}
-    for prediction in predictions:
+    for prediction in rows.predictions:
         groups.setdefault(prediction.slices[name], []).append(prediction)
-    return dict(sorted(groups.items()))
+    parts = {value: Rows(found, rows.labels) for value, found in sorted(groups.items())}
+    return {
+        value: {"n": len(part), **{found: one.value for found, one in measure(part, specs).items()}}
+        for value, part in parts.items()
+    }

@@ -7,6 +7,7 @@ afterwards; nothing larger than a window is ever held by an actor.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
@@ -16,12 +17,11 @@ import numpy as np
 
 from cluster.config import DataConfig, EvaluateConfig
 from trainers.causal_loss import RowLoss, by_length, pad
-from trainers.data.encode import Encoder, parse
-from trainers.data.formats import COLUMNS
-from trainers.data.shapes import Conversation, PromptCompletion
+from trainers.data.encode import IGNORED, Encoder, Tokens, parse, parse_row
+from trainers.data.shapes import Conversation, Example, LabelledText, PromptCompletion, to_row
 from trainers.data.sources import Sources
 from trainers.data.template import render
-from trainers.evaluation.result import Prediction
+from trainers.evaluation.result import Prediction, to_table
 from trainers.folder import ModelFolder
 
 if TYPE_CHECKING:
@@ -61,28 +61,30 @@ class Scorer(ABC):
         )
 
     def __call__(self, window: pa.Table) -> pa.Table:
-        """Predictions (as JSON, column `prediction`) for a window with the columns `file`, `position` and `row`."""
-        import pyarrow as pa
+        """A table of predictions for a window with the columns `file`, `position` and `row`."""
         import torch
 
         with torch.inference_mode():
             predictions = self.score(window)
-        sliced = [
-            dataclasses.replace(prediction, place=self.task.sources.where(*place), slices=self._slices(row))
-            for prediction, place, row in zip(predictions, _places(window), window["row"].to_pylist(), strict=True)
-        ]
-        return pa.table({"prediction": [json.dumps(dataclasses.asdict(prediction)) for prediction in sliced]})
+        rows = zip(predictions, _places(window), window["row"].to_pylist(), strict=True)
+        return to_table([self._described(prediction, place, row) for prediction, place, row in rows])
+
+    def _described(self, prediction: Prediction, place: tuple[int, int], row: str) -> Prediction:
+        """With what is known of the row whatever the model."""
+        parsed = parse_row(self.task.sources, place, row, self.task.data, self.task.folder.kind == "classification")
+        said = json.dumps(to_row(parsed.example), sort_keys=True, default=str)
+        return dataclasses.replace(
+            prediction,
+            place=parsed.place or self.task.sources.where(*place),
+            slices={name: str(parsed.columns.get(name, NO_VALUE)) for name in self.task.slices},
+            key=hashlib.blake2b(said.encode(), digest_size=12).hexdigest(),
+            prompt=asked(parsed.example),
+            columns=parsed.columns,
+        )
 
     @abstractmethod
     def score(self, window: pa.Table) -> list[Prediction]:
-        """One prediction for each row of the window, in order; place and slices are filled in by the caller."""
-
-    def _slices(self, row: str) -> dict[str, str]:
-        if not self.task.slices:
-            return {}
-        values = json.loads(row)
-        values |= values.get(COLUMNS, {})
-        return {name: str(values.get(name, NO_VALUE)) for name in self.task.slices}
+        """One prediction for each row of the window, in order; what is known of any row is filled in by the caller."""
 
     def batches(self, lengths: Sequence[int]) -> Iterator[list[int]]:
         """Indices of rows that are scored together."""
@@ -113,11 +115,18 @@ class ClassificationScorer(Scorer):
         for batch in self.batches([len(row.ids) for row in rows]):
             logits = self.model(**self.pad_with_mask([rows[index].ids for index in batch])).logits.float()
             scores = torch.log_softmax(logits, dim=-1).cpu()
-            for index, row_scores in zip(batch, scores, strict=True):
+            for index, row_scores, row_logits in zip(batch, scores, logits.tolist(), strict=True):
                 row, best = rows[index], int(row_scores.argmax())
-                loss = -float(row_scores[labels.index(row.label)])
-                probability = float(row_scores[best].exp())
-                predictions[index] = Prediction("", row.label, labels[best], loss, 1, probability, row.cut > 0)
+                predictions[index] = Prediction(
+                    place="",
+                    reference=row.label,
+                    output=labels[best],
+                    loss_sum=-float(row_scores[labels.index(row.label)]),
+                    loss_units=1,
+                    probability=float(row_scores[best].exp()),
+                    was_cut=row.cut > 0,
+                    logits=row_logits,
+                )
         return [prediction for prediction in predictions if prediction is not None]
 
 
@@ -152,9 +161,15 @@ class CausalScorer(Scorer):
                 loss_sum=loss,
                 loss_units=row.num_learnt,
                 was_cut=row.cut > 0 or (question is not None and len(question.prompt) > self.longest_prompt),
+                loss_bytes=self.learnt_bytes(row),
             )
             for row, question, answer, loss in zip(rows, questions, answers, losses, strict=True)
         ]
+
+    def learnt_bytes(self, row: Tokens) -> int:
+        """UTF-8 bytes of the text that carries loss."""
+        learnt = row.ids[row.labels != IGNORED]
+        return len(str(self.tokenizer.decode(learnt, skip_special_tokens=True)).encode())
 
     def question(self, place: tuple[int, int], row: str) -> Question | None:
         """The last answer of a row and all that stands before it; None where there is nothing to compare."""
@@ -197,6 +212,21 @@ class CausalScorer(Scorer):
             eos_token_id=sorted(stops) or None,
             pad_token_id=self.tokenizer.eos_token_id if pad_id is None else pad_id,
         )
+
+
+def asked(example: Example) -> str | None:
+    """What the model is given, as people read it: a text, or the turns before the last answer."""
+    if isinstance(example, LabelledText):
+        return example.text
+    if isinstance(example, PromptCompletion):
+        return example.prompt
+    if not isinstance(example, Conversation):
+        return None
+    last = max((at for at, message in enumerate(example.messages) if message["role"] == "assistant"), default=None)
+    before = example.messages[:last]
+    if len(before) == 1:
+        return str(before[0]["content"])
+    return "\n".join(f"{message['role']}: {message['content']}" for message in before)
 
 
 def _places(window: pa.Table) -> list[tuple[int, int]]:

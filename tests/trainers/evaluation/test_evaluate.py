@@ -13,6 +13,7 @@ from trainers.data.sources import locate
 from trainers.data.template import render, tokenize_conversation
 from trainers.evaluation import Prediction, evaluate_folder
 from trainers.evaluation.evaluate import summarise
+from trainers.evaluation.rows import Rows
 from trainers.evaluation.scorers import NO_VALUE, CausalScorer, ClassificationScorer, Task
 
 SHORT = EvaluateConfig(max_new_tokens=40, batch_size=2)
@@ -109,7 +110,7 @@ def test_a_label_that_training_never_saw_is_named_with_its_line(classifying_fold
 def test_a_slice_column_that_no_row_has_is_named():
     rows = [Prediction("rows.jsonl:1", "a", "a", 0.1, 1, slices={"sauce": NO_VALUE})]
     with pytest.raises(DataError, match="slice column 'sauce'"):
-        summarise("causal_lm", rows, ["sauce"], duration_s=0.0)
+        summarise("causal_lm", Rows(rows), SHORT, ["sauce"])
 
 
 def test_a_prompt_longer_than_the_model_is_cut_and_counted(answering_folder, tmp_path):

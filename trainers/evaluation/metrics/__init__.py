@@ -1,0 +1,64 @@
+"""The metrics by name. Adding one is a function and a line here; a user's own is named by its import path."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from typing import Any
+
+from cluster.config import MetricSpec
+from cluster.config.load import nearest
+from cluster.exceptions import ConfigError
+from trainers.evaluation.metrics import classification, language_model, text
+from trainers.evaluation.metrics.base import Measured, Metric, settle
+from trainers.evaluation.rows import Rows
+
+__all__ = ["METRICS", "Measured", "Metric", "find_metric", "measure"]
+
+CLASSES, CAUSAL = ("classification",), ("causal_lm",)
+
+METRICS: dict[str, Metric] = {
+    "loss": Metric(language_model.loss, higher_is_better=False, default_for=CLASSES + CAUSAL),
+    "perplexity": Metric(language_model.perplexity, higher_is_better=False, default_for=CAUSAL),
+    "accuracy": Metric(classification.accuracy, default_for=CLASSES),
+    "macro_f1": Metric(classification.macro_f1, default_for=CLASSES),
+    "exact_match": Metric(text.exact_match, default_for=CAUSAL),
+    "json": Metric(text.json_fields, is_family=True, default_for=CAUSAL),
+}
+"""Name -> metric."""
+
+
+def find_metric(name: str) -> Metric:
+    """The metric of that name, or the function at an import path (`package.module:function`).
+
+    Raises:
+        ConfigError: naming the nearest known one.
+    """
+    if name in METRICS:
+        return METRICS[name]
+    if ":" not in name:
+        guess = nearest(name, METRICS)
+        hint = f"did you mean {guess!r}?" if guess else f"known are {', '.join(METRICS)}"
+        raise ConfigError(f"evaluate.metrics: found {name!r}, which is no metric; {hint} (or package.module:function)")
+    module, _, attribute = name.partition(":")
+    try:
+        found: Any = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"evaluate.metrics: {name} cannot be imported ({error})") from error
+    return found if isinstance(found, Metric) else Metric(found)
+
+
+def specs_for(kind: str, named: Sequence[MetricSpec]) -> list[MetricSpec]:
+    """The metrics of an evaluation: those every evaluation of this kind of model has, then those named."""
+    usual = [MetricSpec(name=name) for name, metric in METRICS.items() if kind in metric.default_for]
+    known = {spec.name for spec in named if spec.label is None}
+    return [spec for spec in usual if spec.name not in known] + list(named)
+
+
+def measure(rows: Rows, specs: Sequence[MetricSpec]) -> dict[str, Measured]:
+    """Every metric over rows, by the name it is shown under."""
+    return {
+        one.name: one
+        for spec in specs
+        for one in settle(spec.label or spec.name.rpartition(":")[2], find_metric(spec.name), rows, spec.args)
+    }
