@@ -119,6 +119,11 @@ class EvaluationResult:
         cost: what it took: `rows_per_s`, `output_tokens_per_s`, `latency_p50_s`, `peak_memory_bytes`, `model_bytes`, ...
         fingerprint: of the model, the rows and the settings; the same evaluation has the same.
         sections: what else was found, by name (`calibration`, `errors`, `looks`, ...), ready for JSON.
+        slice_intervals: column -> value -> metric -> (low, high), as `intervals`.
+        subject: what was scored, as people name it.
+        data: names of the files that the rows are from.
+        data_fingerprint: of what the rows say, whatever file or order they come in.
+        scored_at: when, UTC in ISO 8601.
     """
 
     kind: str
@@ -135,6 +140,11 @@ class EvaluationResult:
     cost: dict[str, float] = dataclasses.field(default_factory=dict)
     fingerprint: str = ""
     sections: dict[str, Any] = dataclasses.field(default_factory=dict)
+    slice_intervals: dict[str, dict[str, dict[str, tuple[float, float]]]] = dataclasses.field(default_factory=dict)
+    subject: str = ""
+    data: list[str] = dataclasses.field(default_factory=list)
+    data_fingerprint: str = ""
+    scored_at: str = ""
 
     @property
     def headline(self) -> str:
