@@ -18,12 +18,15 @@ class Sums:
     """A function of sums over rows.
 
     Attributes:
-        rows: what each row adds, shape (n, d), float64. Rows that the metric does not concern add zeros.
+        kinds: what each row adds, shape (n, d), float64; where `codes` is given, what each kind of row adds, shape
+            (k, d): rows of 77 classes are of few kinds. Rows that the metric does not concern add zeros.
         of: sums, shape (..., d), to values, shape (...); nan where it is not defined.
+        codes: the kind of each row, shape (n,), an index into `kinds`; None where every row is of its own kind.
     """
 
-    rows: np.ndarray
+    kinds: np.ndarray
     of: Callable[[np.ndarray], np.ndarray]
+    codes: np.ndarray | None = None
 
     @classmethod
     def mean(cls, values: Sequence[float] | np.ndarray, weights: Sequence[float] | np.ndarray | None = None) -> Sums:
@@ -34,14 +37,21 @@ class Sums:
         return cls(np.stack([np.where(weight > 0, given, 0.0) * weight, weight], axis=1), ratio)
 
     @property
+    def rows(self) -> np.ndarray:
+        """What each row adds, shape (n, d), float64; written out where rows are kept by kind, so large for many classes."""
+        return self.kinds if self.codes is None else self.kinds[self.codes]
+
+    @property
     def n(self) -> int:
         """Rows, those that it does not concern included."""
-        return len(self.rows)
+        return len(self.kinds if self.codes is None else self.codes)
 
     @property
     def value(self) -> float:
         """Over all rows."""
-        return float(self.of(self.rows.sum(axis=0)))
+        if self.codes is None:
+            return float(self.of(self.kinds.sum(axis=0)))
+        return float(self.of(np.bincount(self.codes, minlength=len(self.kinds)) @ self.kinds))
 
     @property
     def values(self) -> np.ndarray | None:
@@ -62,7 +72,9 @@ class Sums:
 
     def take(self, indices: np.ndarray) -> Sums:
         """The same over some of the rows, in that order."""
-        return Sums(self.rows[indices], self.of)
+        if self.codes is None:
+            return Sums(self.kinds[indices], self.of)
+        return Sums(self.kinds, self.of, self.codes[indices])
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
