@@ -48,6 +48,8 @@ class Position:
     best_step: int | None = None
     worse_evaluations: int = 0
     """Evaluations since the best one."""
+    stalls: int = 0
+    """How often `augmentation_schedule.patience` evaluations in a row were not better."""
     stopped_early: bool = False
 
     def at(self, **known: Any) -> Position:

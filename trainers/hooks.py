@@ -14,6 +14,7 @@ from typing import Protocol
 import torch
 import torch.distributed as dist
 
+from cluster.config.train import PlateauSchedule
 from cluster.exceptions import DivergedError
 from trainers.run import Run, Window
 
@@ -50,6 +51,7 @@ class Log:
                 "memory_gib": memory_gib(),
                 "eta_s": (run.total_steps - run.step) * elapsed_s / window.steps,
                 "tokens": run.position.tokens,
+                **({"made_share": run.made_share} if run.config.train.augmentation_schedule else {}),
             }
         )
         run.window = Window(waited_s=run.feed.wait_s)
@@ -86,7 +88,10 @@ class Evaluate:
             return
         worse = position.worse_evaluations + 1
         stops = train.early_stopping_patience is not None and worse >= train.early_stopping_patience
-        run.position = position.at(worse_evaluations=worse, stopped_early=stops)
+        schedule = train.augmentation_schedule
+        stalled = isinstance(schedule, PlateauSchedule) and worse % schedule.patience == 0
+        stalls = position.stalls + stalled
+        run.position = position.at(worse_evaluations=worse, stopped_early=stops, stalls=stalls)
         run.should_stop = run.should_stop or stops
 
 

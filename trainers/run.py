@@ -20,6 +20,7 @@ from trainers.adaptations import build_adaptation
 from trainers.checkpoint import Checkpoint, Checkpoints, Position
 from trainers.data.collate import CausalCollate, ClassificationCollate, Collate
 from trainers.data.feed import Feed
+from trainers.data.made_rows import MadeRows, made_share
 from trainers.data.plan import BatchPlan
 from trainers.data.store import Prepared, PreparedSplit
 from trainers.engine import Engine
@@ -31,6 +32,8 @@ from trainers.sharding import cut_while_read, num_elements
 from trainers.state import load_optimizer, load_weights
 
 if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
     import ray
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -119,7 +122,8 @@ class Run:
         self.collate = build_collate(self.config, self.tokenizer)
         self.plan = training_plan(self.config, self.prepared.splits["train"])
         self.total_steps = total_steps(self.config, self.plan.steps_per_epoch)
-        self.feed = Feed(self.prepared.splits["train"], self.plan, self.collate, rank, num_workers)
+        self.made_rows = MadeRows(self.config.train.seed)
+        self.feed = Feed(self.prepared.splits["train"], self.plan, self.collate, rank, num_workers, thin=self._thin)
         self.checkpoints = Checkpoints(self.storage.child("checkpoints"), self.prepared.fingerprint)
         self.position = Position()
         self.should_stop = False
@@ -172,6 +176,14 @@ class Run:
     @property
     def epoch(self) -> float:
         return self.step / self.plan.steps_per_epoch
+
+    @property
+    def made_share(self) -> float:
+        """Share of the augmented rows that carry loss at the next step."""
+        return made_share(self.config.train.augmentation_schedule, self.step / self.total_steps, self.position.stalls)
+
+    def _thin(self, table: pa.Table, step: int, indices: np.ndarray) -> pa.Table:
+        return self.made_rows.keep(table, step // self.plan.steps_per_epoch, indices, self.made_share)
 
     @property
     def is_over(self) -> bool:

@@ -58,6 +58,46 @@ Adaptation = Annotated[
 ]
 
 
+class ProgressSchedule(Config):
+    """Follow the progress of the run."""
+
+    kind: Literal["progress"] = "progress"
+    points: list[tuple[float, float]] = Field(min_length=1)
+    """`[progress, share]` pairs, both from 0 to 1, with straight lines between: `[[0, 0], [0.5, 1]]` lets the augmented
+    rows in over the first half."""
+
+    @field_validator("points")
+    @classmethod
+    def points_rise_within_0_and_1(cls, points: list[tuple[float, float]]) -> list[tuple[float, float]]:
+        places = [place for place, _ in points]
+        if places != sorted(set(places)) or not all(0.0 <= number <= 1.0 for point in points for number in point):
+            raise ValueError(f"found {points}; expected [progress, share] pairs within 0 and 1, progress rising")
+        return points
+
+
+class PlateauSchedule(Config):
+    """Change when the validation metric stops getting better."""
+
+    kind: Literal["plateau"] = "plateau"
+    start: float = Field(default=0.0, ge=0.0, le=1.0)
+    """Share at the beginning."""
+    step: float = Field(default=0.25, ge=-1.0, le=1.0)
+    """What is added to the share each time; negative to take augmented rows out."""
+    end: float = Field(default=1.0, ge=0.0, le=1.0)
+    """Where the share stops."""
+    patience: int = Field(default=1, ge=1)
+    """Evaluations in a row without a better `metric_for_best_model` that make one change."""
+
+    @model_validator(mode="after")
+    def step_leads_to_end(self) -> Self:
+        if (self.end - self.start) * self.step < 0 or (self.step == 0 and self.end != self.start):
+            raise ValueError(f"step={self.step:g} does not lead from start={self.start:g} to end={self.end:g}")
+        return self
+
+
+AugmentationSchedule = ProgressSchedule | PlateauSchedule
+
+
 class TrainConfig(Config):
     objective: Objective = SupervisedFineTuning()
     """What is minimised."""
@@ -66,6 +106,9 @@ class TrainConfig(Config):
     deepspeed: str | dict[str, Any] = "auto"
     """ZeRO preset (`zero0`, `zero1`, `zero2`, `zero3`, `zero2_offload`, `zero3_offload`, also spelt `ds_z2`, ...),
     path of a DeepSpeed JSON file, or the JSON itself. `auto`: zero0 on one worker, zero2 on several."""
+    augmentation_schedule: Annotated[AugmentationSchedule, Field(discriminator="kind")] | None = None
+    """What share of the rows that `data.stages` made by augmentation carries loss, as training goes on. Default: all of
+    them, always."""
     num_train_epochs: float = Field(default=3.0, gt=0.0)
     """Passes over the training rows; fractions are allowed."""
     max_steps: int | None = Field(default=None, ge=1)

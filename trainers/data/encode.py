@@ -11,7 +11,7 @@ import numpy as np
 
 from cluster.config.data import Columns, DataConfig
 from cluster.exceptions import DataError
-from trainers.data.formats import COLUMNS, PLACE, fault_of
+from trainers.data.formats import COLUMNS, MADE, PLACE, fault_of
 from trainers.data.shapes import Conversation, Example, LabelledText, PromptCompletion, Text, TokenIds, read_row
 from trainers.data.sources import Sources
 from trainers.data.template import Rendered, render_many, render_with_spans, tokenize_rendered
@@ -80,6 +80,7 @@ def parse_row(
         if isinstance(value, dict) and PLACE in value:
             origin, config = value.pop(PLACE), as_staged(config)
             columns |= value.pop(COLUMNS, {})
+            value.pop(MADE, None)
         example, rest = read_row(value, config, classification, to_learn)
     except DataError as error:
         raise DataError(f"{origin or sources.where(*place)}: {error}") from error
@@ -118,11 +119,12 @@ def as_staged(config: DataConfig) -> DataConfig:
     return config.model_copy(update={"shape": "auto", "columns": Columns(), "system": None})
 
 
-def _weight(row: str) -> float:
-    """What a stage says a row counts in the loss; a column of that name in the user's own file says nothing."""
-    if not row.startswith(f'{{"{PLACE}"') or '"weight"' not in row:
-        return 1.0
-    return float(json.loads(row).get("weight", 1.0))
+def _said_by_stages(row: str) -> dict[str, Any]:
+    """What stages say of a row's part in the loss; columns of these names in the user's own file say nothing."""
+    if not row.startswith(f'{{"{PLACE}"') or not ('"weight"' in row or f'"{MADE}"' in row):
+        return {}
+    value = json.loads(row)
+    return {"weight": float(value.get("weight", 1.0)), "is_made": MADE in value}
 
 
 def _shorten(text: str) -> str:
@@ -152,6 +154,7 @@ class Tokens:
         label: the class, for classification.
         cut: tokens cut off at the end.
         weight: of the row in the loss; a stage gives it.
+        is_made: augmentation made it of another row.
     """
 
     ids: np.ndarray
@@ -159,6 +162,7 @@ class Tokens:
     label: str = ""
     cut: int = 0
     weight: float = 1.0
+    is_made: bool = False
 
     @property
     def is_lost(self) -> bool:
@@ -193,10 +197,10 @@ class Encoder:
         return [tokens for part in _parts_of(block) for tokens in self._weighted(part)]
 
     def _weighted(self, block: pa.Table) -> list[Tokens]:
-        weights = map(_weight, block["row"].to_pylist())
+        said = map(_said_by_stages, block["row"].to_pylist())
         return [
-            row if weight == 1.0 else dataclasses.replace(row, weight=weight)
-            for row, weight in zip(self._encode(block), weights, strict=True)
+            dataclasses.replace(row, **known) if known else row
+            for row, known in zip(self._encode(block), said, strict=True)
         ]
 
     def _encode(self, block: pa.Table) -> list[Tokens]:

@@ -12,7 +12,7 @@ import contextlib
 import queue
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,6 +35,7 @@ HEAD_STEPS = 32
 """Steps whose sequences the worker reads itself: a fraction of a millisecond each from a local disk."""
 BLOCK_BYTES = 512 << 10
 AHEAD_BYTES = 64 << 20
+Thin = Callable[["pa.Table", int, np.ndarray], "pa.Table"]
 
 
 class Feed:
@@ -45,16 +46,25 @@ class Feed:
         plan: which of them belong to which step.
         collate: makes tensors of them.
         rank: of this worker, of `num_workers`.
+        thin: changes the sequences of a step just before they are used; given them, the step and their numbers.
 
     Attributes:
         wait_s: seconds that the consumer has waited for data so far.
     """
 
     def __init__(
-        self, split: PreparedSplit, plan: BatchPlan, collate: Collate, rank: int = 0, num_workers: int = 1
+        self,
+        split: PreparedSplit,
+        plan: BatchPlan,
+        collate: Collate,
+        rank: int = 0,
+        num_workers: int = 1,
+        *,
+        thin: Thin | None = None,
     ) -> None:
         self.split, self.plan, self.collate = split, plan, collate
         self.rank, self.num_workers = rank, num_workers
+        self.thin: Thin = thin or (lambda table, step, indices: table)
         self.wait_s = 0.0
 
     def shares(self, start_step: int, end_step: int) -> Iterator[list[np.ndarray]]:
@@ -68,11 +78,11 @@ class Feed:
         Steps count over epochs: step `plan.steps_per_epoch` is the first of the second epoch.
         """
         rows = _RowStream(self._tables(start_step, end_step))
-        for share in self.shares(start_step, end_step):
+        for step, share in enumerate(self.shares(start_step, end_step), start=start_step):
             began = time.perf_counter()
-            step = [self.collate(rows.take(len(indices))) for indices in share]
+            batch = [self.collate(self.thin(rows.take(len(indices)), step, indices)) for indices in share]
             self.wait_s += time.perf_counter() - began
-            yield step
+            yield batch
 
     def _tables(self, start_step: int, end_step: int) -> Iterator[pa.Table]:
         """Sequences in the order of the steps, through Ray Data."""

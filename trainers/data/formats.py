@@ -25,7 +25,7 @@ from trainers.data.readers.csv_table import read_csv
 from trainers.data.readers.json_array import read_json
 from trainers.data.readers.lines import read_lines, read_text
 from trainers.data.readers.sql import query_file, read_sql
-from trainers.data.readers.tables import COLUMNS, PLACE, is_staged, read_parquet, read_staged, staged_row
+from trainers.data.readers.tables import COLUMNS, MADE, PLACE, is_staged, read_parquet, read_staged, staged_row
 
 EXTENSIONS = {
     ".jsonl": "jsonl",
@@ -60,6 +60,7 @@ __all__ = [
     "CHUNK",
     "COLUMNS",
     "EXTENSIONS",
+    "MADE",
     "PLACE",
     "READERS",
     "DataFile",

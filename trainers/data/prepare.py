@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-VERSION = 4
+VERSION = 5
 """Goes into the fingerprint: raised whenever the same input would be prepared differently."""
 ROWS_PER_WINDOW = 2048
 BLOCK_BYTES = 2 << 20
@@ -373,6 +373,7 @@ class Window:
             columns.append([np.concatenate([row.labels for row in group]) for group in sequences])
             columns.append([[len(row.ids) for row in group] for group in sequences])
         columns.append([[row.weight for row in group] for group in sequences])
+        columns.append([[row.is_made for row in group] for group in sequences])
         arrays = [pa.array(column, kind) for column, kind in zip(columns, schema.types, strict=True)]
         rows_per_batch = write_sequences(self.storage, name, pa.table(arrays, schema))
         return {"name": name, "num_sequences": len(sequences), "rows_per_batch": rows_per_batch}

@@ -30,10 +30,11 @@ def sequence_schema(classification: bool) -> pa.Schema:
     """Columns of the files: packed sequences with the labels, lengths and weights of their rows, or texts with their class."""
     import pyarrow as pa
 
-    tokens, weights = pa.list_(pa.int32()), ("row_weights", pa.list_(pa.float32()))
+    tokens = pa.list_(pa.int32())
+    of_rows = [("row_weights", pa.list_(pa.float32())), ("row_made", pa.list_(pa.bool_()))]
     if classification:
-        return pa.schema([("input_ids", tokens), ("label", pa.string()), weights])
-    return pa.schema([("input_ids", tokens), ("labels", tokens), ("row_lengths", tokens), weights])
+        return pa.schema([("input_ids", tokens), ("label", pa.string()), *of_rows])
+    return pa.schema([("input_ids", tokens), ("labels", tokens), ("row_lengths", tokens), *of_rows])
 
 
 def write_sequences(storage: Storage, name: str, table: pa.Table) -> int:
@@ -100,7 +101,7 @@ class PreparedSplit:
 
         Columns: `input_ids`, and for causal models `labels` (-100 carries no loss) and `row_lengths` (tokens of each
         row packed into the sequence), for classification `label` (class id); `row_weights` is what each row counts in
-        the loss.
+        the loss, `row_made` whether augmentation made it.
         """
         import pyarrow as pa
 

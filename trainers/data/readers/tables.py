@@ -17,6 +17,8 @@ COLUMNS = "_columns"
 """Key of staged rows with the columns of the source that are not learnt from."""
 PLACE = "_place"
 """Key of staged rows with the file and line that a row was first read from."""
+MADE = "_made"
+"""Key of staged rows that augmentation made of another row."""
 
 
 def read_parquet(file: DataFile, start: int, end: int | None) -> Rows:
@@ -58,13 +60,14 @@ def _opened(file: DataFile) -> Iterator[Any]:
 def read_staged(file: DataFile, start: int, end: int | None) -> Rows:
     """Rows that went through the stages (`trainers.data.staging`), each with the place that it came from."""
     del start, end
-    for position, row in enumerate(_rows(file, ["row", "place", "columns"]), start=1):
-        yield position, staged_row(row["row"], row["place"], row["columns"])
+    for position, row in enumerate(_rows(file, ["row", "place", "columns", "origin"]), start=1):
+        yield position, staged_row(row["row"], row["place"], row["columns"], is_made=row["origin"] is not None)
 
 
-def staged_row(row: str, place: str, columns: str) -> str:
+def staged_row(row: str, place: str, columns: str, *, is_made: bool = False) -> str:
     """A row in canonical form as JSON, with the place and the other columns (as JSON) of the row it was read from."""
-    return f'{{"{PLACE}": {json.dumps(place, ensure_ascii=False)}, "{COLUMNS}": {columns}, {row[1:]}'
+    made = f'"{MADE}": true, ' if is_made else ""
+    return f'{{"{PLACE}": {json.dumps(place, ensure_ascii=False)}, {made}"{COLUMNS}": {columns}, {row[1:]}'
 
 
 def is_staged(file: DataFile) -> bool:
