@@ -1,8 +1,10 @@
 """The config models of `run.yaml`. Imports neither torch nor ray."""
 
 from cluster.config.base import Config
+from cluster.config.compare import CompareConfig
 from cluster.config.data import Columns, DataConfig
 from cluster.config.evaluate import EvaluateConfig, MetricSpec
+from cluster.config.gate import GateConfig
 from cluster.config.model import ModelConfig, Pretrained, Scratch
 from cluster.config.resources import ClusterConfig
 from cluster.config.run import RunConfig
@@ -13,10 +15,12 @@ __all__ = [
     "Classification",
     "ClusterConfig",
     "Columns",
+    "CompareConfig",
     "Config",
     "DataConfig",
     "EvaluateConfig",
     "FullWeights",
+    "GateConfig",
     "Lora",
     "MetricSpec",
     "ModelConfig",

@@ -30,6 +30,8 @@ _PATHS = (
     ("model", "name_or_path"),
     ("model", "chat_template"),
     ("train", "deepspeed"),
+    ("evaluate", "calibration", "data"),
+    ("evaluate", "calibration", "ood_data"),
 )
 """Keys that may hold a path; relative ones start at the folder of the file that names them."""
 _STAGE_PATHS = frozenset(("table", "thesaurus", "sentences", "model", "classifier", "words_file", "spacy_model"))
@@ -109,15 +111,17 @@ class Source:
     def anchor_paths(self) -> None:
         """Make paths absolute: from the file's folder, or from where the user is when typed as an override."""
         for keys in _PATHS:
-            section = self.values.get(keys[0])
-            if not isinstance(section, dict) or keys[1] not in section:
+            section: Any = self.values
+            for key in keys[:-1]:
+                section = section.get(key) if isinstance(section, dict) else None
+            if not isinstance(section, dict) or keys[-1] not in section:
                 continue
             bases = self._bases(keys)
-            value = section[keys[1]]
+            value = section[keys[-1]]
             if isinstance(value, list):
-                section[keys[1]] = [_anchored_entry(one, bases) for one in value]
+                section[keys[-1]] = [_anchored_entry(one, bases) for one in value]
             else:
-                section[keys[1]] = _anchored_entry(value, bases)
+                section[keys[-1]] = _anchored_entry(value, bases)
         data = self.values.get("data")
         if isinstance(data, dict):
             _anchor_stages(data.get("stages"), self._bases(("data", "stages")))

@@ -6,8 +6,10 @@ from typing import Self
 from pydantic import Field, field_validator, model_validator
 
 from cluster.config.base import Config
+from cluster.config.compare import CompareConfig
 from cluster.config.data import DataConfig
 from cluster.config.evaluate import EvaluateConfig
+from cluster.config.gate import GateConfig
 from cluster.config.model import ModelConfig
 from cluster.config.resources import ClusterConfig
 from cluster.config.serve import ServeConfig
@@ -27,6 +29,10 @@ class RunConfig(Config):
     """How it is learnt."""
     evaluate: EvaluateConfig = EvaluateConfig()
     """How the trained model is scored, after training and by `mobula evaluate`."""
+    compare: CompareConfig = CompareConfig()
+    """How `mobula compare` holds it against others."""
+    gate: GateConfig | None = None
+    """When it may take the place of the version before it; `mobula compare --gate` decides."""
     serve: ServeConfig = ServeConfig()
     """How the trained model is served."""
     cluster: ClusterConfig = ClusterConfig()
