@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field
 
 from cluster.config.base import Config
+from cluster.config.confidence import CalibrationConfig, ErrorsConfig
 
 
 class MetricSpec(Config):
@@ -35,3 +36,7 @@ class EvaluateConfig(Config):
     """Metrics beside those that every evaluation has."""
     confidence: float = Field(default=0.95, gt=0.5, lt=1.0)
     """How sure the intervals are."""
+    calibration: CalibrationConfig = CalibrationConfig()
+    """How far the model's confidence can be trusted."""
+    errors: ErrorsConfig = ErrorsConfig()
+    """Where it fails."""
