@@ -59,6 +59,23 @@ class Rows:
         known = {label: index for index, label in enumerate(self.labels)}
         return np.array([known.get(one or "", -1) for one in self.references], np.int64)
 
+    @cached_property
+    def pairs(self) -> tuple[list[str], np.ndarray]:
+        """The answers that occur, sorted, and for each row the indices of its (reference, output), shape (n, 2), int64.
+
+        Both are -1 in rows that lack one of them.
+        """
+        compared = [
+            (want, got)
+            for want, got in zip(self.references, self.outputs, strict=True)
+            if want is not None and got is not None
+        ]
+        names = sorted({name for pair in compared for name in pair})
+        index = {name: at for at, name in enumerate(names)}
+        pairs = np.full((len(self), 2), -1, np.int64)
+        pairs[self.is_compared] = [[index[want], index[got]] for want, got in compared] or np.zeros((0, 2))
+        return names, pairs
+
     def note(self, name: str) -> np.ndarray:
         """A number that an annotator wrote down for each row, shape (n,), float64; nan where it did not."""
         return np.array([float(one.notes.get(name, "nan")) for one in self.predictions], np.float64)

@@ -55,10 +55,19 @@ def specs_for(kind: str, named: Sequence[MetricSpec]) -> list[MetricSpec]:
     return [spec for spec in usual if spec.name not in known] + list(named)
 
 
-def measure(rows: Rows, specs: Sequence[MetricSpec]) -> dict[str, Measured]:
-    """Every metric over rows, by the name it is shown under."""
+def measure(rows: Rows, specs: Sequence[MetricSpec], left_out: dict[str, str] | None = None) -> dict[str, Measured]:
+    """Every metric over rows, by the name it is shown under.
+
+    Args:
+        left_out: filled with why a metric is not defined over these rows, by its name.
+    """
     return {
         one.name: one
         for spec in specs
-        for one in settle(spec.label or spec.name.rpartition(":")[2], find_metric(spec.name), rows, spec.args)
+        for one in settle(shown_name(spec), find_metric(spec.name), rows, spec.args, left_out)
     }
+
+
+def shown_name(spec: MetricSpec) -> str:
+    """The name that a metric is shown under, or that stands before those of its values."""
+    return spec.label or spec.name.rpartition(":")[2]

@@ -3,19 +3,33 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from cluster.exceptions import ConfigError
 from trainers.evaluation.rows import Rows
 from trainers.evaluation.statistic import Statistic, Sums, Whole
 
-Found = float | Sequence[float] | np.ndarray | Sums | Whole | Mapping[str, Any] | None
-"""What a metric's function may return: one value a row (their mean is the metric), a number over all rows, a statistic,
-several of these by name, or None where the rows have nothing for it."""
-
 Notes = list[dict[str, Any]]
+
+
+@dataclasses.dataclass(frozen=True)
+class LeftOut:
+    """What a metric returns, or puts in its mapping, where it is not defined over the rows.
+
+    Attributes:
+        reason: what was found and what it would need, as one sentence.
+    """
+
+    reason: str
+
+
+Found = float | Sequence[float] | np.ndarray | Sums | Whole | LeftOut | Mapping[str, Any] | None
+"""What a metric's function may return: one value a row (their mean is the metric), a number over all rows, a statistic,
+several of these by name, None where the rows have nothing for it, or why it is left out."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +41,8 @@ class Metric:
             metric's own with a dot, unless the mapping is keyed by whole names (`is_family`).
         higher_is_better: False for losses and errors; None where neither is better (length).
         annotate: what is expensive or must not be done twice (running code, asking a judge): predictions to one
-            mapping of notes each. It runs once, while predictions are made; the function reads `Rows.note`.
+            mapping of notes each. It runs once, while predictions are made, with the arguments of the file as the
+            function gets them; the function reads `Rows.note`.
         is_family: the function returns whole names (`precision_macro`, `recall_macro`, ...).
         default_for: kinds of models whose evaluation has it without being asked.
     """
@@ -59,29 +74,47 @@ class Measured:
         return self.statistic.value
 
 
-def settle(name: str, metric: Metric, rows: Rows, args: Mapping[str, Any]) -> list[Measured]:
-    """Compute a metric and give its values one form.
+def settle(
+    name: str, metric: Metric, rows: Rows, args: Mapping[str, Any], left_out: dict[str, str] | None = None
+) -> list[Measured]:
+    """Compute a metric and give its values one form. A metric that is not defined over the rows has none.
+
+    Args:
+        left_out: filled with the reason of each that is left out, by name.
 
     Raises:
+        ConfigError: for arguments that the metric does not have.
         TypeError: if the function returned what is no metric.
     """
-    return _settled(name, metric, rows, args, metric.function(rows, **args))
+    try:
+        inspect.signature(metric.function).bind(rows, **args)
+    except TypeError as error:
+        raise ConfigError(f"evaluate.metrics: {name}: {error}; change its args") from None
+    found = metric.function(rows, **args) if len(rows) else LeftOut("there are no rows")
+    settled = []
+    for shown, part in _named(name, metric, found):
+        if isinstance(part, LeftOut):
+            if left_out is not None:
+                left_out[shown] = part.reason
+        elif part is not None:
+            settled.append(Measured(shown, _statistic(shown, metric, rows, args, part), metric.higher_is_better))
+    return settled
 
 
-def _settled(name: str, metric: Metric, rows: Rows, args: Mapping[str, Any], found: Found) -> list[Measured]:
-    if found is None:
-        return []
-    if isinstance(found, Mapping):
-        names = {key: key if metric.is_family else f"{name}.{key}" for key in found}
-        return [one for key, part in found.items() for one in _settled(names[key], metric, rows, args, part)]
-    return [Measured(name, _statistic(name, metric, rows, args, found), metric.higher_is_better)]
+def _named(name: str, metric: Metric, found: Any) -> Iterator[tuple[str, Any]]:
+    """What a metric found, each part with the name it is shown under."""
+    if not isinstance(found, Mapping):
+        yield name, found
+        return
+    for key, part in found.items():
+        yield from _named(key if metric.is_family else f"{name}.{key}", metric, part)
 
 
 def _statistic(name: str, metric: Metric, rows: Rows, args: Mapping[str, Any], found: Any) -> Statistic:
     if isinstance(found, Sums | Whole):
         return found
     if isinstance(found, int | float | np.floating | np.integer):
-        return Whole(len(rows), lambda drawn: float(metric.function(rows.take(drawn), **args)))  # type: ignore[arg-type]
+        return Whole(len(rows), lambda drawn: _number(metric.function(rows.take(drawn), **args)))
     values = np.asarray(found, np.float64)
     if values.shape != (len(rows),):
         raise TypeError(
@@ -89,3 +122,7 @@ def _statistic(name: str, metric: Metric, rows: Rows, args: Mapping[str, Any], f
             "row, or a mapping of names to these"
         )
     return Sums.mean(values)
+
+
+def _number(found: Any) -> float:
+    return float("nan") if found is None or isinstance(found, LeftOut) else float(found)
