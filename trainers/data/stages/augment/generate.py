@@ -19,10 +19,10 @@ from cluster import exceptions
 from cluster.config.stages.augment import GenerateStage
 from cluster.exceptions import DataError
 from cluster.storage import Storage
+from trainers.chat_engines import Engine, Sampling, build_engine, stamp
 from trainers.data.ray_data import quiet_context, rows_of
 from trainers.data.record import Record, from_table, schema, to_json, to_table
 from trainers.data.stages.augment.base import NOTE, is_chosen, row_rng
-from trainers.data.stages.augment.engines import ENGINES, Engine, stamp
 from trainers.data.stages.base import DatasetStage
 
 if TYPE_CHECKING:
@@ -60,8 +60,9 @@ class Generate(DatasetStage[GenerateStage]):
     def apply(self, dataset: ray.data.Dataset) -> ray.data.Dataset:
         assert self.context.scratch is not None, "a stage that lays rows down needs a scratch folder"
         scratch = self.context.scratch.child(self.config.kind)
-        engine = ENGINES[self.config.engine.kind](self.config)
-        engine.check()
+        config = self.config
+        sampling = Sampling(config.temperature, config.top_p, config.max_tokens)
+        engine = build_engine(config.engine, sampling)
         files = self._lay_down(dataset, scratch)
         if any(file.drafts for file in files):
             for number, prompt in enumerate(prompts(self.config)):
@@ -80,7 +81,7 @@ class Generate(DatasetStage[GenerateStage]):
                 files.append(_File(row["name"], row["drafts"]))
         return files
 
-    def _answer(self, files: list[_File], ask: _Ask, engine: Engine) -> None:
+    def _answer(self, files: list[_File], ask: _Ask, engine: Engine[Any]) -> None:
         """One request of each draft, answered into one file beside each file of drafts."""
         import pyarrow as pa
 

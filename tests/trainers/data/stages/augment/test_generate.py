@@ -8,12 +8,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
+from cluster.config.engine import VllmEngine
 from cluster.config.stages import Stage
 from cluster.exceptions import ConfigError, DataError, ResourceError
 from tests.serving.tiny_models import tiny_causal_folder
 from tests.trainers.data.stages import whole_data
 from tests.trainers.data.stages.augment.rows import QUESTIONS, chat, labelled, made, texts
-from trainers.data.stages.augment import engines
+from trainers.chat_engines import Sampling, build_engine
 from trainers.data.stages.augment.generate import clean_answer, finish
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
@@ -135,10 +136,9 @@ def test_vllm_writes_rows_in_the_cluster(tmp_path):
 
 
 def test_vllm_on_too_few_cpus_is_refused_before_it_would_wait_for_ever(monkeypatch):
-    config = TypeAdapter(Stage).validate_python({"kind": "generate", "engine": {"kind": "vllm", "model": "x"}})
     monkeypatch.setattr("cluster.session.resources", lambda: (1.0, 0.0))
     with pytest.raises(ResourceError, match="keeps 2 logical CPUs busy, and the cluster has 1;"):
-        engines.Vllm(config).check()
+        build_engine(VllmEngine(model="x"), Sampling())
 
 
 @pytest.mark.parametrize(
