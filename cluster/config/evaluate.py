@@ -6,6 +6,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from cluster.config.base import Config
 from cluster.config.confidence import CalibrationConfig, ErrorsConfig
+from cluster.config.judge import JudgeConfig, RatingsConfig
 from cluster.config.endpoint import EndpointConfig
 from cluster.config.suite import SuiteConfig
 
@@ -67,6 +68,10 @@ class EvaluateConfig(Config):
     """How far the model's confidence can be trusted."""
     errors: ErrorsConfig = ErrorsConfig()
     """Where it fails."""
+    judge: JudgeConfig | None = None
+    """A model that judges the answers."""
+    ratings: RatingsConfig | None = None
+    """Ratings of the answers by people."""
 
     @model_validator(mode="after")
     def several_samples_differ(self) -> Self:
