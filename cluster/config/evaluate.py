@@ -6,8 +6,8 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from cluster.config.base import Config
 from cluster.config.confidence import CalibrationConfig, ErrorsConfig
-from cluster.config.judge import JudgeConfig, RatingsConfig
 from cluster.config.endpoint import EndpointConfig
+from cluster.config.judge import JudgeConfig, RatingsConfig
 from cluster.config.suite import SuiteConfig
 
 
