@@ -13,7 +13,7 @@ class CompareConfig(Config):
     variants: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """Trainings that `mobula compare run.yaml` makes and compares: name and overrides, such as `half: {data.max_rows: 5000}`."""
     seeds: int = Field(default=1, ge=1)
-    """Trainings of each variant, their `train.seed` counted up."""
+    """Trainings of each variant, `train.seed` and `data.seed` counted up."""
     against: Literal["first", "each"] = "first"
     """Compare each with the first, or each with each one before it."""
     rows: Literal["same", "shared", "unpaired"] = "same"

@@ -4,6 +4,7 @@ YAML is read by the 1.2 core rules: `2e-5` is a number, `no` and `2026-01-01` ar
 is refused. Overrides from the command line (`train.learning_rate=2e-5`) are read by the same rules.
 """
 
+import copy
 import difflib
 import glob
 import os
@@ -30,6 +31,7 @@ _PATHS = (
     ("model", "name_or_path"),
     ("model", "chat_template"),
     ("train", "deepspeed"),
+    ("gate", "reference"),
     ("evaluate", "calibration", "data"),
     ("evaluate", "calibration", "ood_data"),
 )
@@ -45,6 +47,40 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
         source.override(override)
     source.anchor_paths()
     return source.validated()
+
+
+def load_variants(path: str | Path, overrides: Sequence[str] = ()) -> dict[str, list[RunConfig]]:
+    """The trainings that `compare.variants` of a run.yaml describes: for each variant one config a seed.
+
+    Overrides hold for all of them, unless the variant says otherwise. Runs are named `<name>-<variant>`, and with several
+    seeds `<name>-<variant>-seed<seed>`.
+    """
+    compare = load_config(path, overrides).compare
+    return {
+        variant: [_variant(Path(path), overrides, variant, offset) for offset in range(compare.seeds)]
+        for variant in compare.variants
+    }
+
+
+def _variant(path: Path, overrides: Sequence[str], variant: str, offset: int) -> RunConfig:
+    source = Source.read(path)
+    for override in overrides:
+        source.override(override)
+    compare = source.values["compare"]
+    key = ("compare", "variants", variant)
+    source.change((), compare["variants"][variant] or {}, source.places.get(key, f"{path}:1"))
+    source.anchor_paths()
+    config = source.validated()
+    values = config.model_dump()
+    suffix = f"-seed{config.train.seed + offset}" if config.compare.seeds > 1 else ""
+    values["name"] = f"{config.name}-{variant}{suffix}"
+    for section in ("train", "data"):
+        values[section]["seed"] += offset
+    try:
+        return RunConfig.model_validate(values)
+    except ValidationError as error:
+        reason = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise ConfigError(f"{source.places.get(key, path)}: compare.variants.{variant}: {reason}") from error
 
 
 def dump_config(config: RunConfig) -> str:
@@ -93,20 +129,31 @@ class Source:
         keys = key.strip().split(".")
         if not equals or not all(keys):
             raise ConfigError(f"{text!r}: an override looks like section.key=value, such as train.learning_rate=2e-5")
+        self._set(keys, _scalar(text, raw), f"override {text!r}")
+        self._typed.add(tuple(keys))
+
+    def change(self, keys: Sequence[str], value: Any, place: str) -> None:
+        """Set one key, or each key of a section without a `kind`, leaving the others of that section as they are."""
+        if isinstance(value, dict) and "kind" not in value:
+            for name, inner in value.items():
+                self.change([*keys, *str(name).split(".")], inner, place)
+        else:
+            self._set(keys, copy.deepcopy(value), place)
+
+    def _set(self, keys: Sequence[str], value: Any, place: str) -> None:
         section = self.values
         for depth, part in enumerate(keys[:-1], start=1):
             inner = section.get(part)
             if inner is None:
                 inner = section[part] = {}
             if not isinstance(inner, dict):
+                outer = ".".join(keys[:depth])
                 raise ConfigError(
-                    f"override {text!r}: {'.'.join(keys[:depth])} holds {inner!r}, which has no keys inside; "
-                    f"override {'.'.join(keys[:depth])} as a whole"
+                    f"{place}: {outer} holds {inner!r}, which has no keys inside; override {outer} as a whole"
                 )
             section = inner
-        section[keys[-1]] = _scalar(text, raw)
-        self.places[tuple(keys)] = f"override {text!r}"
-        self._typed.add(tuple(keys))
+        section[keys[-1]] = value
+        self.places[tuple(keys)] = place
 
     def anchor_paths(self) -> None:
         """Make paths absolute: from the file's folder, or from where the user is when typed as an override."""

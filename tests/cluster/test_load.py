@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from cluster.config.load import dump_config, load_config, nearest
+from cluster.config.load import dump_config, load_config, load_variants, nearest
 from cluster.exceptions import ConfigError
 
 SMALL = """\
@@ -208,3 +208,31 @@ def test_mistakes_in_a_source_are_named(load, entry, sentence):
     with pytest.raises(ConfigError) as caught:
         load(SMALL.replace("  train: train.jsonl", f"  train: [{entry}]"))
     assert sentence in str(caught.value) and "secret" not in str(caught.value)
+
+
+VARIANTS = """\
+name: cards
+model: {kind: scratch}
+data: {train: train.csv, max_length: 64}
+compare:
+  seeds: 2
+  variants:
+    all: {}
+    half: {data: {max_rows: 5}, train.learning_rate: 1e-3}
+"""
+
+
+def test_variants_are_runs_of_their_own_one_for_each_seed(tmp_path):
+    (tmp_path / "run.yaml").write_text(VARIANTS)
+    found = load_variants(tmp_path / "run.yaml", ["train.seed=3", "train.learning_rate=1e-4"])
+    assert [one.name for one in found["half"]] == ["cards-half-seed3", "cards-half-seed4"]
+    assert [(one.train.seed, one.data.seed) for one in found["all"]] == [(3, 0), (4, 1)]
+    assert (found["all"][0].data.max_rows, found["all"][0].train.learning_rate) == (None, 1e-4)
+    half = found["half"][0]
+    assert (half.data.max_rows, half.data.max_length, half.train.learning_rate) == (5, 64, 1e-3)
+
+
+def test_a_mistake_in_a_variant_is_named_with_its_line(tmp_path):
+    (tmp_path / "run.yaml").write_text(VARIANTS.replace("max_rows", "max_row"))
+    with pytest.raises(ConfigError, match=r"run\.yaml:8: data\.max_row: unknown key; did you mean max_rows\?"):
+        load_variants(tmp_path / "run.yaml")
