@@ -12,7 +12,7 @@ import httpx
 from cluster.config import ServeConfig
 from cluster.exceptions import DeployError, ResourceError
 from serving.app import build_app
-from serving.parity import check, endpoint_tokenizer
+from serving.parity import check, check_as_trained, endpoint_tokenizer
 from trainers.folder import ModelFolder
 
 logger = logging.getLogger(__name__)
@@ -71,13 +71,15 @@ def deploy(
     Raises:
         ResourceError: if the port is taken or the cluster is too small.
         DeployError: if the model does not come up.
-        ParityError: if the endpoint turns messages into other tokens than training. Nothing is left running then.
+        ParityError: if the folder or the endpoint turns messages into other tokens than training. Nothing is left
+            running then.
     """
     from ray import serve as ray_serve
 
     for chatty in ("ray.serve", "httpx"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     model = serve.model_name or name
+    check_as_trained(folder)
     gpu = check_room(serve)
     owns_serve = start_serve(serve)
     endpoint = Endpoint(url_of(serve), model, folder.kind, f"mobula-{model}", 0, owns_serve)

@@ -32,6 +32,26 @@ def endpoint_tokenizer(url: str, model: str, timeout_s: float = 60.0) -> Tokeniz
     return tokenize
 
 
+def check_as_trained(folder: ModelFolder) -> None:
+    """See that the folder's own tokenizer and template are still those of its training.
+
+    Raises:
+        ParityError: if they turn the probes into other tokens than they did then.
+    """
+    from trainers.data.template import rendering_fingerprint
+
+    trained = folder.lineage.get("rendering")
+    if trained is None:  # a foreign folder, or one from before this was written down
+        return
+    found = rendering_fingerprint(folder.tokenizer())
+    if found != trained:
+        raise ParityError(
+            f"{folder.path}: its tokenizer or chat template turns the probe messages into other tokens than in training "
+            f"(fingerprint {found}, in lineage.json {trained}). Put the files of the training back, or train again with "
+            "the new ones"
+        )
+
+
 def check(folder: ModelFolder, tokenize: Tokenize) -> int:
     """Compare the probes and say how many agreed.
 

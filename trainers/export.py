@@ -22,7 +22,7 @@ from cluster.config.load import dump_config
 from cluster.storage import Storage
 from trainers.checkpoint import Checkpoint, Checkpoints
 from trainers.data.store import Prepared
-from trainers.data.template import end_of_turn_ids
+from trainers.data.template import end_of_turn_ids, rendering_fingerprint
 from trainers.precision import computes_in_bf16
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def export(config: RunConfig, run_url: str, prepared_url: str, step: int, metric
         tokenizer.save_pretrained(folder)
         (folder / "run.yaml").write_text(dump_config(config))
         (folder / "metrics.json").write_text(json.dumps(dict(metrics), indent=2) + "\n")
-        (folder / "lineage.json").write_text(json.dumps(lineage(config, prepared, step), indent=2) + "\n")
+        (folder / "lineage.json").write_text(json.dumps(lineage(config, prepared, tokenizer, step), indent=2) + "\n")
         run.upload_folder(folder, MODEL)
     return run.place(MODEL)
 
@@ -96,7 +96,7 @@ def _set_generation_defaults(model: PreTrainedModel, tokenizer: PreTrainedTokeni
     generation.use_cache = True
 
 
-def lineage(config: RunConfig, prepared: Prepared, step: int) -> dict[str, Any]:
+def lineage(config: RunConfig, prepared: Prepared, tokenizer: PreTrainedTokenizerBase, step: int) -> dict[str, Any]:
     """Where a model comes from: data, parent, code and environment."""
     return {
         "name": config.name,
@@ -105,6 +105,7 @@ def lineage(config: RunConfig, prepared: Prepared, step: int) -> dict[str, Any]:
         "parent": config.model.name_or_path if isinstance(config.model, Pretrained) else None,
         "data": {"fingerprint": prepared.fingerprint, "report": prepared.report, "inputs": prepared.inputs},
         "labels": prepared.labels,
+        "rendering": rendering_fingerprint(tokenizer),
         "seed": config.train.seed,
         "num_workers": config.cluster.num_workers,
         "code": {"mobula": _mobula_version(), "commit": _commit()},

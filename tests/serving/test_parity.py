@@ -1,14 +1,16 @@
 """Deployments are refused when the endpoint does not see what training saw."""
 
+import json
+
 import pytest
 
 from cluster.config import ServeConfig
 from cluster.exceptions import ParityError
 from serving.deploy import deploy, serve_address
-from serving.parity import check
+from serving.parity import check, check_as_trained
 from tests.serving.conftest import free_port, write_folder_copy
 from tests.serving.tiny_models import CHATML, tiny_tokenizer
-from trainers.data.template import PROBES, render
+from trainers.data.template import PROBES, render, rendering_fingerprint
 from trainers.folder import ModelFolder
 
 
@@ -52,6 +54,16 @@ def test_an_end_that_is_cut_off_is_refused(causal_folder):
     good = played_endpoint(causal_folder.tokenizer())
     with pytest.raises(ParityError):
         check(causal_folder, lambda body: good(body)[:-1])
+
+
+def test_a_template_that_was_edited_after_training_is_refused_before_anything_starts(causal_folder, tmp_path):
+    folder = ModelFolder.open(write_folder_copy(causal_folder.path, tmp_path / "edited"))
+    (folder.path / "lineage.json").write_text(json.dumps({"rendering": rendering_fingerprint(folder.tokenizer())}))
+    check_as_trained(folder)
+    template = folder.path / "chat_template.jinja"
+    template.write_text(template.read_text() + " ")
+    with pytest.raises(ParityError, match="other tokens than in training"):
+        deploy(ModelFolder.open(folder.path), ServeConfig(port=free_port()), "edited")
 
 
 class LowercaseClassifier:

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import hashlib
+import json
 import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -138,6 +140,16 @@ def renderable_probes(tokenizer: PreTrainedTokenizerBase) -> list[list[Message]]
             continue
         accepted.append([dict(message) for message in probe])
     return accepted
+
+
+def rendering_fingerprint(tokenizer: PreTrainedTokenizerBase) -> str:
+    """Hash of the token ids that the probes become: two tokenizers with the same one see the same texts."""
+    texts = [str(message["content"]) for probe in PROBES for message in probe]
+    seen = [list(ids) for ids in tokenizer(texts)["input_ids"]]
+    if tokenizer.chat_template:
+        for probe in renderable_probes(tokenizer):
+            seen += [list(render(tokenizer, probe, add_generation_prompt=asks)) for asks in (True, False)]
+    return hashlib.sha256(json.dumps(seen).encode()).hexdigest()[:24]
 
 
 def tokenize_conversation(
