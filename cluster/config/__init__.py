@@ -5,6 +5,7 @@ from cluster.config.compare import CompareConfig
 from cluster.config.data import Columns, DataConfig
 from cluster.config.evaluate import EvaluateConfig, MetricSpec
 from cluster.config.gate import GateConfig
+from cluster.config.judge import DialogueConfig, JudgeConfig, RatingsConfig
 from cluster.config.model import ModelConfig, Pretrained, Scratch
 from cluster.config.resources import ClusterConfig
 from cluster.config.run import RunConfig
@@ -18,13 +19,16 @@ __all__ = [
     "CompareConfig",
     "Config",
     "DataConfig",
+    "DialogueConfig",
     "EvaluateConfig",
     "FullWeights",
     "GateConfig",
+    "JudgeConfig",
     "Lora",
     "MetricSpec",
     "ModelConfig",
     "Pretrained",
+    "RatingsConfig",
     "RunConfig",
     "Scratch",
     "ServeConfig",

@@ -88,6 +88,8 @@ class JudgeConfig(Config):
     structured: bool = True
     """Have the engine hold the judge to the form of its answer (`response_format` with a JSON schema). `false` for endpoints
     that refuse this; the form is then only asked for."""
+    reasons: bool = True
+    """Have the judge say why before it decides: slower, and more often right."""
     temperature: float = Field(default=0.0, ge=0.0)
     """Spread of the judge's words."""
     max_tokens: int = Field(default=512, ge=16)
