@@ -22,6 +22,9 @@ from trainers.evaluation.statistics.intervals import (
 )
 from trainers.evaluation.statistics.resampling import resample
 
+FAR = 1e4
+"""Standard errors, farther than any difference is."""
+
 
 class Difference(Protocol):
     """What is known of second minus first."""
@@ -57,7 +60,7 @@ def difference(
     """The difference by the method that suits a metric.
 
     Shares on the same rows: the score interval of Tango (1998), which is right where few or no rows differ and agrees
-    with McNemar's test; on different rows: the score interval of Miettinen and Nurminen (1985). All else: BCa bootstrap
+    with McNemar's test; on different rows: the interval of Newcombe (1998), made of two of Wilson's. All else: BCa bootstrap
     (percentiles for metrics that need the rows themselves).
 
     Raises:
@@ -151,7 +154,7 @@ class PairedShares:
 
 @dataclasses.dataclass(frozen=True)
 class UnpairedShares:
-    """Two shares on different rows (Miettinen and Nurminen 1985), through statsmodels.
+    """Two shares on different rows (Newcombe 1998, method 10).
 
     Attributes:
         hits, sizes: of the first and of the second.
@@ -174,25 +177,29 @@ class UnpairedShares:
         return float(np.sqrt(sum(p * (1 - p) / size for p, size in zip(shares, self.sizes, strict=True))))
 
     def interval(self, confidence: float) -> Interval:
-        from scipy.optimize import brentq
+        from scipy import stats
 
-        half, edge = (1 - confidence) / 2, 1 - 1e-9
-        low = -1.0 if self.tail(-edge) > half else brentq(lambda null: self.tail(null) - half, -edge, edge)
-        high = 1.0 if self.tail(edge) < 1 - half else brentq(lambda null: self.tail(null) - 1 + half, -edge, edge)
-        return Interval(float(low), float(high), confidence, "miettinen-nurminen")
+        z = float(stats.norm.ppf((1 + confidence) / 2))
+        return Interval(self.bound(-z), self.bound(z), confidence, "newcombe")
+
+    def bound(self, z: float) -> float:
+        """The lower bound that `z` standard errors give where `z` is negative, the upper one where it is positive."""
+        first, second = (hits / size for hits, size in zip(self.hits, self.sizes, strict=True))
+        apart = _wilson_bound(second, self.sizes[1], z) - second, first - _wilson_bound(first, self.sizes[0], -z)
+        return self.value + float(np.sign(z) * np.hypot(*apart))
 
     def tail(self, null: float) -> float:
-        from statsmodels.stats.proportion import test_proportions_2indep
+        from scipy.optimize import brentq
+        from scipy.special import ndtr
 
-        if not -1 < null < 1:
-            return float(null >= 1)
-        counts = (self.hits[1], self.sizes[1], self.hits[0], self.sizes[0])
-        with np.errstate(invalid="ignore", divide="ignore"):
-            found = test_proportions_2indep(
-                *counts, value=null, method="score", alternative="larger", return_results=True
-            )
-        # Where both shares are 0 or 1 and the null says so too, nothing speaks against it
-        return 0.5 if np.isnan(found.pvalue) else float(found.pvalue)
+        if not self.bound(-FAR) < null < self.bound(FAR):
+            return float(null > self.value)
+        return float(ndtr(brentq(lambda z: self.bound(z) - null, -FAR, FAR)))
+
+
+def _wilson_bound(share: float, n: int, z: float) -> float:
+    centre, half = share + z**2 / (2 * n), z * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
+    return float((centre + half) / (1 + z**2 / n))
 
 
 def _unpaired_shares(first: Statistic, second: Statistic) -> Difference:

@@ -52,7 +52,7 @@ def non_inferiority(
     """
     _known(margin, confidence)
     found = difference(first, second, **how)
-    interval = found.interval(2 * confidence - 1)
+    interval = found.interval(round(2 * confidence - 1, 12))
     p = found.tail(-margin) if higher_is_better else 1 - found.tail(margin)
     kept = interval.low > -margin if higher_is_better else interval.high < margin
     broken = interval.high < -margin if higher_is_better else interval.low > margin
@@ -73,7 +73,7 @@ def equivalence(
     """
     _known(margin, confidence)
     found: Difference = difference(first, second, **how)
-    interval = found.interval(2 * confidence - 1)
+    interval = found.interval(round(2 * confidence - 1, 12))
     p = max(found.tail(-margin), 1 - found.tail(margin))
     kept = -margin < interval.low and interval.high < margin
     broken = interval.low > margin or interval.high < -margin

@@ -26,7 +26,7 @@ class Interval:
     """Where the value lies, with `confidence`.
 
     Attributes:
-        method: how it was found, in a word (`wilson`, `bca`, `percentile`, `t`, `tango`, `newcombe`, ...).
+        method: how it was found, in a word (`wilson`, `bca`, `percentile`, `t`, `tango`, `newcombe`).
     """
 
     low: float
