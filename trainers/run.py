@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -189,7 +189,12 @@ class Run:
     def is_over(self) -> bool:
         return self.should_stop or self.step >= self.total_steps
 
-    def remaining_batches(self) -> Iterator[list[Batch]]:
+    def leave_out(self, rest_s: float) -> None:
+        """Let a rest between two steps count neither as training time nor in rates."""
+        self.window.began_s += rest_s
+        self.position = self.position.at(train_s=self.position.train_s - rest_s)
+
+    def remaining_batches(self) -> Generator[list[Batch], None, None]:
         """The micro-batches of each step that is still to be taken."""
         if self.position.stopped_early or self.step >= self.total_steps:
             return

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 from cluster.exceptions import MobulaError
+from cluster.progress import Row
 from trainers.run import Setup
 
 if TYPE_CHECKING:
@@ -22,21 +24,54 @@ def train_worker(arguments: dict[str, Any]) -> None:
     """
     import ray.train
 
-    setup: Setup = arguments["setup"]
     context = ray.train.get_context()
-    _use_cores(setup)
-    from trainers.hooks import build_hooks
-    from trainers.run import Run
+    training = Training(arguments["setup"], context.get_world_rank(), context.get_world_size())
+    while not training.is_over:
+        training.to_next_evaluation()
+    training.run.close()
+    if training.run.rank == 0:
+        training.run.storage.write_json(OUTCOME, summary(training.run))
 
-    run = Run.restore_or_start(setup, context.get_world_rank(), context.get_world_size())
-    hooks = build_hooks(run)
-    for micro_batches in run.remaining_batches():
-        run.train_step(micro_batches)
-        for hook in hooks:
-            hook(run)
-    run.close()
-    if run.rank == 0:
-        run.storage.write_json(OUTCOME, summary(run))
+
+class Training:
+    """A run under way in this process; it may rest after each evaluation. Every method is collective."""
+
+    def __init__(self, setup: Setup, rank: int, num_workers: int) -> None:
+        use_cores(setup)
+        from trainers.hooks import build_hooks
+        from trainers.run import Run
+
+        self.run = Run.restore_or_start(setup, rank, num_workers)
+        self.hooks = build_hooks(self.run)
+        self._batches = self.run.remaining_batches()
+        self._rested_since: float | None = None
+        self.is_over = False
+
+    def to_next_evaluation(self) -> list[Row]:
+        """Train until a row with scores on the validation rows is told, or to the end.
+
+        Returns:
+            The rows told on the way.
+        """
+        told = len(self.run.log)
+        if self._rested_since is not None:
+            self.run.leave_out(time.perf_counter() - self._rested_since)
+        for micro_batches in self._batches:
+            self.run.train_step(micro_batches)
+            for hook in self.hooks:
+                hook(self.run)
+            if any("eval_loss" in row for row in self.run.log[told:]):
+                break
+        else:
+            self.is_over = True
+        self.is_over = self.is_over or self.run.is_over
+        self._rested_since = time.perf_counter()
+        return self.run.log[told:]
+
+    def close(self) -> None:
+        """Free the engine and the pipeline; this process may begin another run."""
+        self._batches.close()
+        self.run.engine.close()
 
 
 def summary(run: Run) -> dict[str, Any]:
@@ -55,7 +90,7 @@ def summary(run: Run) -> dict[str, Any]:
     }
 
 
-def _use_cores(setup: Setup) -> None:
+def use_cores(setup: Setup) -> None:
     """As many threads as the worker reserved CPUs, and no library chatter."""
     import logging
     import os
