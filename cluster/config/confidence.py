@@ -12,7 +12,8 @@ class CalibrationConfig(Config):
     """What turns a model's scores into probabilities that match how often it is right."""
 
     method: Literal["auto", "none", "temperature", "platt", "isotonic"] = "auto"
-    """`auto` takes the one with the lowest cross-validated loss on the rows it is fitted on; `none` fits nothing."""
+    """`auto` takes the simplest whose cross-validated loss on the rows it is fitted on is about the lowest; `none` leaves
+    probabilities as they are."""
     data: Entries | None = None
     """Rows it is fitted on; never those that are tested on. Default: the run's validation rows."""
     after_training: bool = True
