@@ -9,7 +9,20 @@ from typing import Any
 from cluster.config import MetricSpec
 from cluster.config.load import nearest
 from cluster.exceptions import ConfigError
-from trainers.evaluation.metrics import classification, language_model, text
+from trainers.evaluation.metrics import (
+    answers,
+    classification,
+    dialogue,
+    language_model,
+    ranking,
+    retrieval,
+    structured,
+    summary,
+    text,
+    translation,
+    variety,
+    writing,
+)
 from trainers.evaluation.metrics.base import Measured, Metric, settle
 from trainers.evaluation.rows import Rows
 
@@ -20,10 +33,44 @@ CLASSES, CAUSAL = ("classification",), ("causal_lm",)
 METRICS: dict[str, Metric] = {
     "loss": Metric(language_model.loss, higher_is_better=False, default_for=CLASSES + CAUSAL),
     "perplexity": Metric(language_model.perplexity, higher_is_better=False, default_for=CAUSAL),
+    "bits_per_byte": Metric(language_model.bits_per_byte, higher_is_better=False, default_for=CAUSAL),
     "accuracy": Metric(classification.accuracy, default_for=CLASSES),
     "macro_f1": Metric(classification.macro_f1, default_for=CLASSES),
+    "balanced_accuracy": Metric(classification.balanced_accuracy),
+    "precision": Metric(classification.precision),
+    "recall": Metric(classification.recall),
+    "f1": Metric(classification.f1),
+    "per_class": Metric(classification.per_class, is_family=True),
+    "mcc": Metric(classification.mcc),
+    "cohen_kappa": Metric(classification.cohen_kappa),
+    "confusion": Metric(classification.confusion, higher_is_better=False),
+    "top_k": Metric(ranking.top_k),
+    "roc_auc": Metric(ranking.roc_auc),
+    "auc_pr": Metric(ranking.auc_pr),
     "exact_match": Metric(text.exact_match, default_for=CAUSAL),
     "json": Metric(text.json_fields, is_family=True, default_for=CAUSAL),
+    "json_schema": Metric(structured.json_schema),
+    "multi_label": Metric(structured.multi_label),
+    "entities": Metric(structured.entities),
+    "normalised_match": Metric(answers.normalised_match),
+    "token_f1": Metric(answers.token_f1),
+    "numeric_match": Metric(answers.numeric_match),
+    "bleu": Metric(translation.bleu),
+    "chrf": Metric(translation.chrf),
+    "ter": Metric(translation.ter, higher_is_better=False),
+    "rouge": Metric(summary.rouge, is_family=True),
+    "meteor": Metric(summary.meteor),
+    "embedding_similarity": Metric(summary.embedding_similarity, annotate=summary.embed),
+    "retrieval": Metric(retrieval.retrieval, is_family=True),
+    "distinct": Metric(variety.distinct),
+    "self_bleu": Metric(variety.self_bleu, higher_is_better=False),
+    "repetition": Metric(variety.repetition, higher_is_better=False),
+    "novelty": Metric(variety.novelty, annotate=variety.compare_with_training),
+    "length": Metric(writing.length, higher_is_better=None),
+    "readability": Metric(writing.readability, higher_is_better=None),
+    "language": Metric(writing.language),
+    "consistency": Metric(writing.consistency),
+    "dialogue_success": Metric(dialogue.dialogue_success),
 }
 """Name -> metric."""
 

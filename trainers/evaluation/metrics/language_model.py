@@ -25,3 +25,9 @@ def perplexity(rows: Rows) -> Sums | None:
     """Exponential of the loss: how many tokens the model hesitates between."""
     sums = _loss_sums(rows)
     return Sums(sums, lambda total: np.exp(np.minimum(ratio(total), HIGHEST_LOSS))) if sums[:, 1].any() else None
+
+
+def bits_per_byte(rows: Rows) -> Sums | None:
+    """Loss in bits over the UTF-8 bytes of the text that carries it: comparable between models of different tokenizers."""
+    sums = np.array([[one.loss_sum, one.loss_bytes] for one in rows.predictions], np.float64).reshape(-1, 2)
+    return Sums(sums, lambda total: ratio(total) / np.log(2)) if sums[:, 1].any() else None
