@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from cluster.exceptions import DataError
 from cluster.storage import Storage
 from trainers.evaluation.result import EvaluationResult, Prediction, from_table, to_table
+from trainers.evaluation.slices import sliced
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -50,12 +51,12 @@ class Part:
     Attributes:
         orders: rank of each row.
         predictions: one for each row.
-        facts: how the part came about (`began_unix_s`, `peak_memory_bytes`, ...).
+        facts: how they came about, for each window they were scored in (`began_unix_s`, `peak_memory_bytes`, ...).
     """
 
     orders: Sequence[int]
     predictions: Sequence[Prediction]
-    facts: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    facts: Sequence[Mapping[str, Any]] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,15 +82,17 @@ class EvaluationDirectory:
         parts = []
         for name in self.storage.list(folder):
             table = self._read(f"{folder}/{name}")
-            facts = json.loads((table.schema.metadata or {}).get(_WHAT, b"{}"))
+            facts = json.loads((table.schema.metadata or {}).get(_WHAT, b"[]"))
             parts.append(Part(table[ORDER].to_pylist(), from_table(table.drop_columns([ORDER])), facts))
         return parts
 
     def predictions(self, folder: str = PREDICTIONS) -> dict[int, Prediction]:
-        """Rows done so far by rank, in order of rank."""
-        found = {
-            order: one for part in self.parts(folder) for order, one in zip(part.orders, part.predictions, strict=True)
-        }
+        """Rows done so far by rank, in order of rank. Of a row that failed once and was asked again, the answer."""
+        found: dict[int, Prediction] = {}
+        for part in self.parts(folder):
+            for order, one in zip(part.orders, part.predictions, strict=True):
+                if order not in found or one.error is None:
+                    found[order] = one
         return dict(sorted(found.items()))
 
     def write_notes(self, key: str, notes: Mapping[int, Mapping[str, Any]]) -> None:
@@ -98,7 +101,7 @@ class EvaluationDirectory:
 
         texts = [json.dumps(note, ensure_ascii=False, default=str) for note in notes.values()]
         table = pa.table({ORDER: pa.array(list(notes), pa.int64()), "notes": pa.array(texts, pa.string())})
-        self._write(f"{NOTES}/{key}/{next(iter(notes)):016d}-{uuid.uuid4().hex[:8]}.parquet", table, {})
+        self._write(f"{NOTES}/{key}/{next(iter(notes)):016d}-{uuid.uuid4().hex[:8]}.parquet", table)
 
     def notes(self, key: str) -> dict[int, dict[str, Any]]:
         """What an annotator wrote so far, by rank of the row."""
@@ -121,11 +124,11 @@ class EvaluationDirectory:
         """Forget it all."""
         self.storage.delete()
 
-    def _write(self, name: str, table: pa.Table, facts: Mapping[str, Any]) -> None:
+    def _write(self, name: str, table: pa.Table, facts: Sequence[Mapping[str, Any]] = ()) -> None:
         from pyarrow import parquet
 
         buffer = io.BytesIO()
-        parquet.write_table(table.replace_schema_metadata({_WHAT: json.dumps(facts)}), buffer)
+        parquet.write_table(table.replace_schema_metadata({_WHAT: json.dumps(list(facts))}), buffer)
         self.storage.write_bytes(name, buffer.getvalue())
 
     def _read(self, name: str) -> pa.Table:
@@ -159,7 +162,7 @@ def load(storage: Storage | str) -> EvaluationResult:
     found = directory.predictions()
     for key in summary.pop("annotators", []):
         found = with_notes(found, directory.notes(key))
-    return restored(summary, list(found.values()))
+    return restored(summary, sliced(list(found.values()), list(summary["slices"])))
 
 
 def with_notes(predictions: Mapping[int, Prediction], notes: Mapping[int, Mapping[str, Any]]) -> dict[int, Prediction]:

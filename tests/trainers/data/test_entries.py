@@ -13,7 +13,7 @@ from cluster.storage import Storage
 from trainers.data.shapes import Conversation, PromptCompletion, Text
 from trainers.data.sources import examples, locate
 from trainers.data.staging import StagedRows, fingerprint_of, locate_splits, stage_rows
-from trainers.evaluation.evaluate import _data_config
+from trainers.evaluation.subjects.folder import reading_config
 
 
 def write(path: Path, *rows: Any) -> str:
@@ -90,5 +90,5 @@ def test_a_weight_without_a_mix_is_refused(three: list[Any]) -> None:
 def test_rows_are_scored_by_the_settings_of_the_run_but_for_its_mix(three: list[Any]) -> None:
     config = config_of(three, mix={"stop": "all_exhausted"}, test=three[1], shape="prompt_completion")
     folder: Any = SimpleNamespace(config=config)
-    read = _data_config(folder, config.data.sources("test"))
+    read = reading_config(folder, config.data.sources("test"))
     assert (read.mix, read.shape, read.sources("train")) == (None, "prompt_completion", config.data.sources("test"))

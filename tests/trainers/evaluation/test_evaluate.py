@@ -12,9 +12,9 @@ from tests.trainers.evaluation.tiny_folders import ANSWERS, LABELS, conversation
 from trainers.data.sources import locate
 from trainers.data.template import render, tokenize_conversation
 from trainers.evaluation import Prediction, evaluate_folder
-from trainers.evaluation.evaluate import summarise
+from trainers.evaluation.figures import summarise
 from trainers.evaluation.rows import Rows
-from trainers.evaluation.scorers import NO_VALUE, CausalScorer, ClassificationScorer, Task
+from trainers.evaluation.subjects.scorers import CausalScorer, ClassificationScorer, Task
 
 SHORT = EvaluateConfig(max_new_tokens=40, batch_size=2)
 
@@ -108,7 +108,7 @@ def test_a_label_that_training_never_saw_is_named_with_its_line(classifying_fold
 
 
 def test_a_slice_column_that_no_row_has_is_named():
-    rows = [Prediction("rows.jsonl:1", "a", "a", 0.1, 1, slices={"sauce": NO_VALUE})]
+    rows = [Prediction("rows.jsonl:1", "a", "a", 0.1, 1, columns={"source": "mail"})]
     with pytest.raises(DataError, match="slice column 'sauce'"):
         summarise("causal_lm", Rows(rows), SHORT, ["sauce"])
 
@@ -118,4 +118,4 @@ def test_a_prompt_longer_than_the_model_is_cut_and_counted(answering_folder, tmp
     sources = locate([write_jsonl(tmp_path / "rows.jsonl", rows)], "test")
     scorer = CausalScorer(Task(answering_folder, sources, DataConfig(train="-", max_length=128), SHORT))
     (block,) = sources.plans[0].blocks()
-    assert scorer.score(block)[0].was_cut
+    assert scorer.predictions(block)[0].was_cut

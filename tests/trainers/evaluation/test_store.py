@@ -11,7 +11,8 @@ from trainers.evaluation.store import EvaluationDirectory, Part, load, order_of,
 
 
 def prediction(name: str, **more) -> Prediction:
-    return Prediction(name, "a", "b", 0.5, 2, columns={"channel": "mail", "words": [1, 2]}, **more)
+    columns = {"channel": "mail", "words": [1, 2]}
+    return Prediction(name, "a", "b", 0.5, 2, slices={"channel": "mail"}, columns=columns, **more)
 
 
 def result(predictions: list[Prediction]) -> EvaluationResult:
@@ -49,7 +50,7 @@ def test_an_unfinished_evaluation_is_not_read(tmp_path):
 def test_parts_come_back_in_the_order_of_the_rows_and_each_row_once(tmp_path):
     directory = EvaluationDirectory.of(tmp_path, "abc")
     late, early = order_of(1, 5), order_of(0, 1 << 33)
-    directory.write_part(Part([late], [prediction("b:5")], {"peak_memory_bytes": 7}))
+    directory.write_part(Part([late], [prediction("b:5")], [{"peak_memory_bytes": 7}]))
     directory.write_part(Part([early, late], [prediction("a:9"), prediction("b:5")]))
     assert list(directory.predictions()) == [early, late]
     assert [one.place for one in directory.predictions().values()] == ["a:9", "b:5"]
