@@ -9,6 +9,7 @@ from typing import Any
 from cluster.config import MetricSpec
 from cluster.config.load import nearest
 from cluster.exceptions import ConfigError
+from trainers.evaluation.judge import metrics as judged
 from trainers.evaluation.metrics import (
     answers,
     classification,
@@ -71,6 +72,9 @@ METRICS: dict[str, Metric] = {
     "language": Metric(writing.language),
     "consistency": Metric(writing.consistency),
     "dialogue_success": Metric(dialogue.dialogue_success),
+    "judge": Metric(judged.judge, is_family=True, default_for=CAUSAL),
+    "judge_win_rate": Metric(judged.judge_win_rate, default_for=CAUSAL),
+    "human_rating": Metric(judged.human_rating, default_for=CLASSES + CAUSAL),
 }
 """Name -> metric."""
 
