@@ -83,10 +83,6 @@ def fit(
 
 def _train(run: RunDirectory, listeners: list[Callable[[Row], None]] | None, launch: Launch) -> dict[str, Any]:
     """Train, export and register; returns what the record of the run is to say."""
-    import ray
-
-    from trainers.export import export
-
     config = run.config
     prepared = prepare_data(run)
     tracker = Tracker(config.cluster.storage_path)
@@ -98,14 +94,34 @@ def _train(run: RunDirectory, listeners: list[Callable[[Row], None]] | None, lau
     try:
         ended = _run_workers(run, prepared, heard, launch)
         line.close()
-        metrics = _metrics(ended, run.metrics())
-        task = ray.remote(num_cpus=1)(export)
-        model_path = ray.get(task.remote(config, run.storage.url, prepared.url, ended["best_step"], metrics))
-        metrics = conclude(run, model_path, metrics, prepared)
-        version = _register(run, model_path, metrics, prepared, tracker)
+        published = publish(run, prepared, ended, tracker=tracker)
         state = "finished"
     finally:
         tracker.finish(state)
+    return published
+
+
+def publish(
+    run: RunDirectory, prepared: Prepared, ended: dict[str, Any], *, name: str | None = None, tracker: Tracker
+) -> dict[str, Any]:
+    """Make a model folder of a run whose training ended, score its test rows, and register it.
+
+    Args:
+        ended: what the workers report (`trainers.worker.summary`).
+        name: of the model in the registry. Default: the run's.
+
+    Returns:
+        What the record of the run is to say.
+    """
+    import ray
+
+    from trainers.export import export
+
+    metrics = _metrics(ended, run.metrics())
+    task = ray.remote(num_cpus=1)(export)
+    model_path = ray.get(task.remote(run.config, run.storage.url, prepared.url, ended["best_step"], metrics))
+    metrics = conclude(run, model_path, metrics, prepared)
+    version = _register(run, model_path, metrics, prepared, name or run.config.name, tracker)
     return {
         "metrics": metrics,
         "model_path": model_path,
@@ -115,8 +131,12 @@ def _train(run: RunDirectory, listeners: list[Callable[[Row], None]] | None, lau
     }
 
 
-def prepare_data(run: RunDirectory) -> Prepared:
-    """The prepared data of a run, and in its directory the tokenizer it was prepared with; each made once."""
+def prepare_data(run: RunDirectory, storage: Storage | None = None) -> Prepared:
+    """The prepared data of a run, and in its directory the tokenizer it was prepared with; each made once.
+
+    Args:
+        storage: where prepared data sets lie. Default: `data` in the run's `cluster.storage_path`.
+    """
     from transformers import AutoTokenizer
 
     from trainers.data.prepare import prepare
@@ -124,7 +144,8 @@ def prepare_data(run: RunDirectory) -> Prepared:
     from trainers.models import check_positions
     from trainers.tokenizer import load_tokenizer, training_texts
 
-    config, storage = run.config, Storage.open(run.config.cluster.storage_path).child("data")
+    config = run.config
+    storage = storage or Storage.open(config.cluster.storage_path).child("data")
     check_positions(config)
     rows = stage_rows(config, storage, to_learn=True) if config.data.is_staged else None
     if not run.storage.exists(f"{TOKENIZER}/tokenizer_config.json"):
@@ -160,7 +181,7 @@ def _run_workers(
     if steps := checkpoints.steps():
         newest = checkpoints.load(steps[-1])  # refuses other data here, before any worker starts
         logger.warning("%s continues from step %d", config.name, newest.position.step)
-    use_gpu = _uses_gpu(config)
+    use_gpu = uses_gpu(config)
     run.storage.delete(OUTCOME)
     with following(run.storage, listeners) as mailbox:
         setup = Setup(config, run.storage.url, prepared.url, launch.lease, mailbox, launch.stop_after)
@@ -185,7 +206,7 @@ def _run_workers(
     return run.storage.read_json(OUTCOME)
 
 
-def _uses_gpu(config: RunConfig) -> bool:
+def uses_gpu(config: RunConfig) -> bool:
     from cluster.session import resources
 
     return bool(resources()[1]) if config.cluster.use_gpu == "auto" else config.cluster.use_gpu
@@ -202,10 +223,12 @@ def _metrics(ended: dict[str, Any], rows: list[Row]) -> dict[str, Any]:
     return found | {"tokens_per_s": ended["tokens"] / max(ended["train_s"], 1e-9)}
 
 
-def _register(run: RunDirectory, model_path: str, metrics: dict[str, Any], prepared: Prepared, tracker: Tracker) -> int:
+def _register(
+    run: RunDirectory, model_path: str, metrics: dict[str, Any], prepared: Prepared, name: str, tracker: Tracker
+) -> int:
     registry = Registry(run.config.cluster.storage_path)
     tags = {"fingerprint": prepared.fingerprint, "run_dir": run.storage.url}
-    return registry.register(run.config.name, model_path, metrics, tags, tracker.run_id)
+    return registry.register(name, model_path, metrics, tags, tracker.run_id)
 
 
 def _result(run: RunDirectory, record: Record) -> FitResult:

@@ -17,6 +17,7 @@ VERBS = {
     "check": ("cluster.cli.check:command", "Say whether a run.yaml would run here, without running it."),
     "data": ("cluster.cli.data:command", "Look at rows and at what the stages make of them."),
     "train": ("cluster.cli.train:command", "Fine-tune the model that a run.yaml describes."),
+    "tune": ("cluster.cli.tune:command", "Search the settings that a run.yaml leaves open."),
     "evaluate": ("cluster.cli.evaluate:command", "Score a model folder on a data file."),
     "serve": ("cluster.cli.serve:command", "Serve a run, a model folder or a registered version."),
     "chat": ("cluster.cli.chat:command", "Talk to a served model in the terminal."),

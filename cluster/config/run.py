@@ -14,6 +14,7 @@ from cluster.config.model import ModelConfig
 from cluster.config.resources import ClusterConfig
 from cluster.config.serve import ServeConfig
 from cluster.config.train import TrainConfig
+from cluster.config.tune import TuneConfig
 
 
 class RunConfig(Config):
@@ -27,6 +28,8 @@ class RunConfig(Config):
     """What is learnt from."""
     train: TrainConfig = TrainConfig()
     """How it is learnt."""
+    tune: TuneConfig | None = None
+    """Which settings `mobula tune` searches."""
     evaluate: EvaluateConfig = EvaluateConfig()
     """How the trained model is scored, after training and by `mobula evaluate`."""
     compare: CompareConfig = CompareConfig()
