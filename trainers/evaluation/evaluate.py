@@ -20,9 +20,12 @@ from cluster.storage import Storage
 from trainers.data.formats import Limits
 from trainers.data.sources import Sources, locate
 from trainers.evaluation.annotations import annotated, annotators
+from trainers.evaluation.confidence.calibration import calibration_stamp
+from trainers.evaluation.confidence.fit import confidence_sections
 from trainers.evaluation.cost import cost_of
 from trainers.evaluation.figures import summarise
 from trainers.evaluation.fingerprint import data_fingerprint, figures_fingerprint, predictions_fingerprint
+from trainers.evaluation.judge import judged, report
 from trainers.evaluation.metrics import specs_for
 from trainers.evaluation.protocol.looks import describe_looks, looks_at, record_look
 from trainers.evaluation.protocol.seen import refuse_selecting_files, seen_rows
@@ -154,7 +157,9 @@ class _Evaluation:
 
     @property
     def figures(self) -> str:
-        return figures_fingerprint(self.evaluate, self.slices)
+        folder = _folder_of(self.subject)
+        calibrated = calibration_stamp(folder.path) if folder is not None else None
+        return figures_fingerprint(self.evaluate, self.slices, calibrated)
 
     def known(self) -> EvaluationResult | None:
         """The result, if it was found before and every row has its answer."""
@@ -172,11 +177,12 @@ class _Evaluation:
             seen_rows(_folder_of(self.subject), list(predictions.values())).refuse(_names(self.job.sources))
         specs = specs_for(self.subject.kind, self.evaluate.metrics)
         predictions = annotated(predictions, specs, self.directory)
+        predictions, judges = judged(predictions, self.evaluate, self.directory)
         result = self._summarised(predictions, facts)
         result = dataclasses.replace(result, duration_s=time.monotonic() - started)
         result = with_sections(result, self.subject, self.evaluate)
         if self.directory is not None:
-            self.directory.write_summary(result, figures=self.figures, annotators=list(annotators(specs)))
+            self.directory.write_summary(result, figures=self.figures, annotators=[*annotators(specs), *judges])
             self.directory.storage.delete(ANSWERS)
         return result
 
@@ -273,7 +279,11 @@ class _Keeper:
 
 def with_sections(result: EvaluationResult, subject: Subject, evaluate: EvaluateConfig) -> EvaluationResult:
     """The result with what else is found out of its rows: seen rows, calibration, errors."""
-    sections: dict[str, Any] = {"seen": seen_rows(_folder_of(subject), result.predictions).describe()}
+    folder, rows = _folder_of(subject), Rows(result.predictions, result.labels)
+    sections: dict[str, Any] = {"seen": seen_rows(folder, result.predictions).describe()}
+    sections |= confidence_sections(folder, rows, evaluate)
+    judges = report(Rows(result.predictions, result.labels), evaluate.judge, evaluate.confidence)
+    sections |= {"judge": judges} if judges else {}
     return dataclasses.replace(result, sections=result.sections | sections)
 
 

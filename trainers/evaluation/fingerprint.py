@@ -12,6 +12,7 @@ from typing import Any
 from cluster.config import DataConfig, EvaluateConfig, MetricSpec
 from trainers.data.sources import Sources
 from trainers.data.staging import file_stamps
+from trainers.evaluation.judge import ratings_stamp
 from trainers.evaluation.result import Prediction
 from trainers.evaluation.subjects.base import Subject
 
@@ -37,10 +38,14 @@ def predictions_fingerprint(subject: Subject, sources: Sources, data: DataConfig
     )
 
 
-def figures_fingerprint(evaluate: EvaluateConfig, slices: Sequence[str]) -> str:
-    """Hash of what decides the figures, given the predictions; a team's own metric counts with its code."""
+def figures_fingerprint(evaluate: EvaluateConfig, slices: Sequence[str], calibration: str | None = None) -> str:
+    """Hash of what decides the figures, given the predictions; a team's own metric counts with its code.
+
+    Args:
+        calibration: hash of the calibrator in the model folder.
+    """
     settings = evaluate.model_dump(mode="json", exclude={"suites", "endpoint", "batch_size", "seen_rows"})
-    return _hash([VERSION, settings, list(slices), [code_of(spec) for spec in evaluate.metrics]])
+    return _hash([VERSION, settings, list(slices), [code_of(spec) for spec in evaluate.metrics], calibration])
 
 
 def annotator_key(spec: MetricSpec) -> str:

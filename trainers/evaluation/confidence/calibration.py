@@ -180,3 +180,9 @@ def load_calibration(folder: str | Path, labels: Sequence[str]) -> Calibration |
             f"{path}: was fitted for {len(found.labels)} labels that are not the model's {len(labels)}; {mend}"
         )
     return found
+
+
+def calibration_stamp(folder: str | Path) -> str | None:
+    """Hash of a model folder's calibration; None where it has none."""
+    path = Path(folder) / FILE
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:24] if path.exists() else None

@@ -9,6 +9,7 @@ from typing import Any
 from cluster.config import MetricSpec
 from cluster.config.load import nearest
 from cluster.exceptions import ConfigError
+from trainers.evaluation.confidence import reliability
 from trainers.evaluation.judge import metrics as judged
 from trainers.evaluation.metrics import (
     answers,
@@ -46,6 +47,8 @@ METRICS: dict[str, Metric] = {
     "cohen_kappa": Metric(classification.cohen_kappa),
     "confusion": Metric(classification.confusion, higher_is_better=False),
     "top_k": Metric(ranking.top_k),
+    "ece": Metric(reliability.ece, higher_is_better=False),
+    "brier": Metric(reliability.brier_score, higher_is_better=False),
     "roc_auc": Metric(ranking.roc_auc),
     "auc_pr": Metric(ranking.auc_pr),
     "exact_match": Metric(text.exact_match, default_for=CAUSAL),

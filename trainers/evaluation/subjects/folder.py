@@ -176,7 +176,7 @@ def scored(task: Task, job: Job) -> Iterator[Part]:
                     fn_constructor_args=(task,),
                     batch_size=window,
                     batch_format="pyarrow",
-                    **_placement(-(-job.num_rows // window)),
+                    **placement(-(-job.num_rows // window)),
                 )
             )
             for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
@@ -188,7 +188,7 @@ def scored(task: Task, job: Job) -> Iterator[Part]:
         raise mistake from None
 
 
-def _placement(num_windows: int) -> dict[str, Any]:
+def placement(num_windows: int) -> dict[str, Any]:
     """Actors that fit the work and the cluster: one for each GPU, else one for each core."""
     import ray
     from ray.data import ActorPoolStrategy
