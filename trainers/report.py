@@ -179,14 +179,14 @@ def plot(
         for (label, points), colour in zip(lines.items(), (TRAIN_COLOUR, EVAL_COLOUR), strict=False):
             marker = "o" if colour == EVAL_COLOUR or len(points) < 20 else ""
             axes.plot(*_columns(points), label=label, color=colour, marker=marker, markersize=3.5, linewidth=1.6)
-        _dress(axes, title, log=log and all(value > 0 for points in lines.values() for _, value in points))
+        dress(axes, title, log=log and all(value > 0 for points in lines.values() for _, value in points))
         axes.set_xlabel(across, color=TEXT_COLOUR)
         if from_zero:
             axes.set_ylim(bottom=0)
         if sum(map(bool, lines.values())) > 1:
             axes.legend(frameon=False, labelcolor=TEXT_COLOUR)
 
-    return _figure(title, draw)
+    return figure(title, draw)
 
 
 def bars(title: str, heights: Mapping[str, float], *, sideways: bool = False) -> str:
@@ -199,20 +199,25 @@ def bars(title: str, heights: Mapping[str, float], *, sideways: bool = False) ->
         else:
             axes.bar(names, values, color=TRAIN_COLOUR, width=0.85)
             axes.set_xticks(range(0, len(names), max(len(names) // 8, 1)), names[:: max(len(names) // 8, 1)])
-        _dress(axes, title, log=False)
+        dress(axes, title, log=False)
 
-    return _figure(title, draw)
+    return figure(title, draw)
 
 
-def _figure(title: str, draw: Callable[[Any], None]) -> str:
+def figure(title: str, draw: Callable[[Any], None], height: float = 2.6) -> str:
+    """Whatever `draw` puts on matplotlib's axes, as an SVG element that needs nothing from outside.
+
+    Args:
+        height: in inches; the width is 5.
+    """
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": title, "font.family": "sans-serif", "font.size": 9}):
-        figure = Figure(figsize=(5.0, 2.6), layout="constrained")
-        draw(figure.subplots())
+        canvas = Figure(figsize=(5.0, height), layout="constrained")
+        draw(canvas.subplots())
         picture = io.StringIO()
-        figure.savefig(picture, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+        canvas.savefig(picture, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     text = picture.getvalue()
     return f'<figure role="img" aria-label="{html.escape(title)}">{text[text.index("<svg") :]}</figure>'
 
@@ -221,7 +226,8 @@ def _columns(points: list[tuple[float, float]]) -> tuple[list[float], list[float
     return [step for step, _ in points], [value for _, value in points]
 
 
-def _dress(axes: Any, title: str, log: bool) -> None:
+def dress(axes: Any, title: str, log: bool = False) -> None:
+    """Colours that read on light and on dark ground, a grid, no frame."""
     axes.set_title(title, loc="left", color=TEXT_COLOUR, fontsize=10)
     axes.tick_params(colors=TEXT_COLOUR, which="both")
     axes.grid(alpha=0.25, color=TEXT_COLOUR, linewidth=0.5)
