@@ -282,7 +282,7 @@ def with_sections(result: EvaluationResult, subject: Subject, evaluate: Evaluate
     folder, rows = _folder_of(subject), Rows(result.predictions, result.labels)
     sections: dict[str, Any] = {"seen": seen_rows(folder, result.predictions).describe()}
     sections |= confidence_sections(folder, rows, evaluate)
-    judges = report(Rows(result.predictions, result.labels), evaluate.judge, evaluate.confidence)
+    judges = report(rows, evaluate.judge, evaluate.confidence)
     sections |= {"judge": judges} if judges else {}
     return dataclasses.replace(result, sections=result.sections | sections)
 

@@ -45,7 +45,8 @@ def figures_fingerprint(evaluate: EvaluateConfig, slices: Sequence[str], calibra
         calibration: hash of the calibrator in the model folder.
     """
     settings = evaluate.model_dump(mode="json", exclude={"suites", "endpoint", "batch_size", "seen_rows"})
-    return _hash([VERSION, settings, list(slices), [code_of(spec) for spec in evaluate.metrics], calibration])
+    codes = [code_of(spec) for spec in evaluate.metrics]
+    return _hash([VERSION, settings, list(slices), codes, calibration, ratings_stamp(evaluate.ratings)])
 
 
 def annotator_key(spec: MetricSpec) -> str:

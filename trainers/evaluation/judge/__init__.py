@@ -3,5 +3,6 @@
 from trainers.evaluation.judge.annotate import annotate, prefer
 from trainers.evaluation.judge.ratings import annotate_ratings
 from trainers.evaluation.judge.report import report
+from trainers.evaluation.judge.step import judged, ratings_stamp
 
-__all__ = ["annotate", "annotate_ratings", "prefer", "report"]
+__all__ = ["annotate", "annotate_ratings", "judged", "prefer", "ratings_stamp", "report"]

@@ -22,6 +22,8 @@ ANSWERS_PER_FILE = 128
 """Answers that a kill can cost at most."""
 ATTEMPTS = 2
 LOGGED_CHARS = 200
+NONSENSE_PROBLEM = "nonsense: "
+"""How the problem of a request begins whose answers were not of the form asked for."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,7 +103,7 @@ class Judge:
         except Nonsense as error:
             reply = f"That was not what was asked for ({error}). Answer again, with the JSON object and nothing else."
             more = [{"role": "assistant", "content": text[:LOGGED_CHARS]}, {"role": "user", "content": reply}]
-            return Verdict(None, nonsense + 1, f"nonsense: {error}"), [*messages, *more]
+            return Verdict(None, nonsense + 1, f"{NONSENSE_PROBLEM}{error}"), [*messages, *more]
 
     def _answers(self, requests: Sequence[Request]) -> Iterator[tuple[str, str]]:
         """Text and problem of each answer: those kept from before, and those asked for now, kept as they come."""

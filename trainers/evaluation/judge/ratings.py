@@ -139,18 +139,27 @@ def _value(place: str, given: Any, config: RatingsConfig) -> float:
     return value
 
 
-def _lines(path: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Place and columns of each line of a JSONL or CSV file."""
+def read_file(path: str) -> str:
+    """The text of a file of ratings.
+
+    Raises:
+        DataError: if there is none.
+    """
     folder, _, name = path.rpartition("/")
     try:
-        text = Storage.open(folder or ".").read_text(name).lstrip("\ufeff")
+        return Storage.open(folder or ".").read_text(name).lstrip("\ufeff")
     except (FileNotFoundError, IsADirectoryError):
         raise DataError(f"{path}: no such file; evaluate.ratings.path names a JSONL or CSV file") from None
     except UnicodeDecodeError as error:
         raise DataError(
             f"{path}: is not text in UTF-8 ({error.reason} at byte {error.start}); save it as UTF-8"
         ) from None
-    if name.lower().endswith(".csv"):
+
+
+def _lines(path: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Place and columns of each line of a JSONL or CSV file."""
+    text = read_file(path)
+    if path.lower().endswith(".csv"):
         reader = csv.DictReader(io.StringIO(text, newline=""))
         for row in reader:
             yield f"{path}:{reader.line_num}", {key: value for key, value in row.items() if key is not None}
