@@ -148,11 +148,16 @@ class Resampled:
         method: Literal["bca", "percentile"] = "bca",
     ) -> Resampled:
         """Of one statistic, or of the second minus the first."""
-        drawn = resample(statistics, num_resamples, groups=groups, seed=seed)
         value = _last_minus_first(np.array([[one.value] for one in statistics]))[0]
         units = statistics[0].n if groups is None else len(np.unique(np.asarray(groups)))
-        without = jackknife(statistics, groups) if method == "bca" else None
-        return cls.from_samples(value, units, _last_minus_first(drawn), without)
+        sums = [one for one in statistics if isinstance(one, Sums)]
+        if method == "bca" and len(sums) == len(statistics):
+            checks.enough(units, what="rows" if groups is None else "groups")
+            cells = Cells.of_statistics(sums, checks.by_group(sums[0].n, groups))
+            drawn = _last_minus_first(cells.sample(cells.bootstrap, num_resamples, seed))
+            return cls.from_samples(value, units, drawn, _without_one(cells))
+        drawn = _last_minus_first(resample(statistics, num_resamples, groups=groups, seed=seed))
+        return cls.from_samples(value, units, drawn, jackknife(statistics, groups) if method == "bca" else None)
 
     @classmethod
     def from_samples(
@@ -233,14 +238,17 @@ def jackknife(statistics: Sequence[Statistic], groups: Groups) -> tuple[np.ndarr
     codes = checks.by_group(statistics[0].n, groups)
     sums = [one for one in statistics if isinstance(one, Sums)]
     if len(sums) == len(statistics):
-        cells = Cells.of_statistics(sums, codes)
-        parts = zip(cells.of, cells.totals(), cells.rows, strict=True)
-        return _last_minus_first(np.stack([of(total - rows) for of, total, rows in parts])), cells.sizes
+        return _without_one(Cells.of_statistics(sums, codes))
     every = np.arange(statistics[0].n)
     units = every if codes is None else np.arange(codes.max() + 1)
     left = [every[(every if codes is None else codes) != unit] for unit in units]
     without = np.array([[over(one, rows) for rows in left] for one in statistics])
     return _last_minus_first(without), np.ones(len(units))
+
+
+def _without_one(cells: Cells) -> tuple[np.ndarray, np.ndarray]:
+    parts = zip(cells.of, cells.totals(), cells.rows, strict=True)
+    return _last_minus_first(np.stack([of(total - rows) for of, total, rows in parts])), cells.sizes
 
 
 def known_level(confidence: float) -> None:

@@ -3,8 +3,8 @@
 A metric that is a function of sums needs of a bootstrap sample only how often each row was drawn, and of rows that add the
 same sums only how often any of them was. So rows are first put together into *cells* of equal rows; the counts of the cells
 are then drawn at once (a multinomial distribution, exactly that of drawing rows one by one) and multiplied with what a cell
-adds. Accuracy has two cells, macro-F1 one for each pair of labels that occurs; where nearly every row is its own cell the
-rows are drawn one by one. Work goes in chunks of bounded memory over as many threads as there are cores (NumPy lets go of
+adds. Accuracy has two cells, macro-F1 one for each pair of labels that occurs; where there are many cells, counts of single
+rows are drawn (`poisson_counts`). Work goes in chunks of bounded memory over as many threads as there are cores (NumPy lets go of
 the interpreter lock while it draws and multiplies); each chunk has its own generator, so that the figures of a seed do not
 depend on the number of threads.
 """
@@ -15,6 +15,7 @@ import dataclasses
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -23,12 +24,12 @@ from cluster.exceptions import ConfigError
 from trainers.evaluation.statistic import Statistic, Sums, Whole
 from trainers.evaluation.statistics.checks import by_group, enough
 
-CHUNK_BYTES = 16 << 20
-"""Counts held by one thread at a time."""
-DRAW_AT_ONCE = 8192
-"""Rows drawn by one call: what fits into the cache nearest to the core."""
+CHUNK_BYTES = 4 << 20
+"""Counts held by one thread at a time; more do not fit into its cache."""
 CELLS_WORTH_COUNTING = 20
-"""A multinomial count costs about as much as so many single draws."""
+"""A multinomial count costs about as much as so many Poisson counts of rows."""
+UNDECIDED = 255
+COMPARED_AT_ONCE = 8192
 SPARSE_BELOW = 0.2
 
 Counts = Callable[[np.random.Generator, int], np.ndarray]
@@ -77,15 +78,24 @@ class Cells:
         size = size or self.n
         if len(self.sizes) * CELLS_WORTH_COUNTING < size:
             return generator.multinomial(size, self.sizes / self.n, num).astype(np.float64)
-        counts, drawn = np.empty((num, len(self.sizes))), np.empty(size, np.int64)
-        one_each = len(self.sizes) == self.n  # then which cell is which row makes no difference: all are as likely
-        for line in counts:
-            for start in range(0, size, DRAW_AT_ONCE):
-                part = drawn[start : start + DRAW_AT_ONCE]
-                indices = generator.integers(0, self.n, len(part))
-                part[:] = indices if one_each else self.cell_of.take(indices)
-            line[:] = np.bincount(drawn, minlength=len(self.sizes))
+        by_row = poisson_counts(generator, num, self.n, size)
+        counts = (
+            by_row if len(self.sizes) == self.n else np.add.reduceat(by_row, self._starts, axis=1, dtype=np.float64)
+        )
+        missing = size - by_row.sum(1, dtype=np.int64)
+        counts = counts.astype(np.float64, copy=False)
+        drawn = self._cells_in_order.take(generator.integers(0, self.n, missing.sum()))
+        np.add.at(counts, (np.repeat(np.arange(num), missing), drawn), 1.0)
         return counts
+
+    @cached_property
+    def _starts(self) -> np.ndarray:
+        return np.cumsum(self.sizes) - self.sizes
+
+    @cached_property
+    def _cells_in_order(self) -> np.ndarray:
+        """Cell of each row, were the rows sorted by cell."""
+        return np.repeat(np.arange(len(self.sizes)), self.sizes)
 
     def bayesian(self, generator: np.random.Generator, num: int) -> np.ndarray:
         """Weights of the cells under the Bayesian bootstrap (Rubin 1981): Dirichlet(1, ..., 1) over rows, times n."""
@@ -117,8 +127,45 @@ class Cells:
             drawn = counts(generator, size)
             return np.stack([of(drawn @ table) for of, table in zip(self.of, tables, strict=True)])
 
-        width = len(self.sizes) + sum(rows.shape[1] for rows in self.rows)
-        return in_chunks(chunk, num, width, seed)
+        return in_chunks(chunk, num, self.width, seed)
+
+    @property
+    def width(self) -> int:
+        """Numbers of 8 bytes that one sample takes, about."""
+        return len(self.sizes) + self.n // 2 + 2 * sum(rows.shape[1] for rows in self.rows)
+
+
+def poisson_counts(generator: np.random.Generator, num: int, n: int, size: int) -> np.ndarray:
+    """How often each of n rows is drawn when nearly `size` are, shape (num, n), uint8, each line with a sum of at most `size`.
+
+    Independent Poisson counts with a given sum are multinomial, whatever the sum; so with as many single draws as the sum
+    is short of `size` they are a bootstrap sample exactly. The rate is four standard deviations short, and a line that
+    comes out with more is drawn anew. Sixteen random bits decide nearly every count; where they do not, more are drawn.
+    """
+    rate = max(size - 4 * np.sqrt(size), 0.0) / n
+    table, edges = _poisson_table(rate)
+    counts = np.empty((num, n), np.uint8)
+    redo = np.arange(num)
+    while len(redo):
+        words = generator.integers(0, 2**64, (len(redo), -(-n // 4)), np.uint64).view(np.uint16)[:, :n]
+        found = table.take(words)
+        line, row = np.divmod(np.flatnonzero(found == UNDECIDED), n)
+        uniform = (words[line, row] + generator.random(len(row))) / 2**16
+        found[line, row] = np.searchsorted(edges, uniform, "right")
+        counts[redo] = found
+        redo = redo[found.sum(1, dtype=np.int64) > size]
+    return counts
+
+
+@lru_cache(maxsize=64)
+def _poisson_table(rate: float) -> tuple[np.ndarray, np.ndarray]:
+    """Poisson count for each value of sixteen bits, `UNDECIDED` where these leave several, and the cumulated chances."""
+    from scipy.stats import poisson
+
+    edges = poisson.cdf(np.arange(UNDECIDED - 1), rate)
+    bounds = np.arange(2**16 + 1) / 2**16
+    low, high = np.searchsorted(edges, bounds[:-1], "right"), np.searchsorted(edges, bounds[1:], "left")
+    return np.where(low == high, low, UNDECIDED).astype(np.uint8), edges
 
 
 def in_chunks(chunk: Callable[[np.random.Generator, int], np.ndarray], num: int, width: int, seed: int) -> np.ndarray:
@@ -201,8 +248,8 @@ def _codes(table: np.ndarray) -> np.ndarray:
     factors = np.random.default_rng(0).integers(1, 2**63, bits.shape[1], np.uint64) * np.uint64(2) + np.uint64(1)
     mixed = (bits ^ (bits >> np.uint64(32))) @ factors
     _, first, codes = np.unique(mixed, return_index=True, return_inverse=True)
-    for start in range(0, len(bits), DRAW_AT_ONCE):
-        part = slice(start, start + DRAW_AT_ONCE)
+    for start in range(0, len(bits), COMPARED_AT_ONCE):
+        part = slice(start, start + COMPARED_AT_ONCE)
         if (bits[first[codes[part]]] != bits[part]).any():
             return np.arange(len(bits))
     return codes

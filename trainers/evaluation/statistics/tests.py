@@ -152,12 +152,13 @@ def permutation(
         moved = swaps @ apart
         return pair[1].of(totals[1] + moved) - pair[0].of(totals[0] - moved)
 
-    exact = 2.0**cells.n <= num_resamples
+    exact = cells.n <= np.log2(num_resamples)
     if exact:
         drawn = difference(cells.every_swap())
     else:
-        width = len(cells.sizes) + 3 * pair[0].rows.shape[1]
-        drawn = in_chunks(lambda generator, num: difference(cells.swaps(generator, num)), num_resamples, width, seed)
+        drawn = in_chunks(
+            lambda generator, num: difference(cells.swaps(generator, num)), num_resamples, cells.width, seed
+        )
     drawn = drawn[~np.isnan(drawn)]
     extreme = _as_extreme(drawn, value, alternative)
     p = extreme / len(drawn) if exact else (extreme + 1) / (len(drawn) + 1)
