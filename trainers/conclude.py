@@ -30,6 +30,7 @@ def conclude(run: RunDirectory, model_path: str, metrics: dict[str, Any], prepar
         The metrics, with those of the test rows as `test_...`.
     """
     storage = Storage.open(model_path)
+    calibrated(run, storage)
     result = score_test_rows(run.config, storage, prepared)
     if result is not None:
         metrics = metrics | {f"test_{name}": value for name, value in result.metrics.items()}
@@ -38,6 +39,13 @@ def conclude(run: RunDirectory, model_path: str, metrics: dict[str, Any], prepar
     storage.write_text(DATASHEET, datasheet(run.config, prepared))
     storage.write_text(CARD, model_card(run.config, metrics, storage.read_json("lineage.json")))
     return metrics
+
+
+def calibrated(run: RunDirectory, model: Storage) -> None:
+    """Fit a classifier's probabilities on its validation rows and leave them in its folder, if it has such rows."""
+    from trainers.evaluation.confidence.fit import calibrate_run
+
+    calibrate_run(ModelFolder.open(model.local_folder()), model, run.config.evaluate, run.storage.child("scratch"))
 
 
 def score_test_rows(config: RunConfig, model: Storage, prepared: Prepared) -> EvaluationResult | None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cluster.cli.calibrate import calibrate as calibrate_folder
 from cluster.cli.output import json_option, print_json, print_table, storage_option
 from cluster.config.data import AnySource, as_sources
 from cluster.exceptions import UserError
@@ -25,6 +26,11 @@ WORST_CLASSES = 5
 @click.option("--max-new-tokens", type=click.IntRange(min=1), help="Longest generated answer, in tokens.")
 @click.option("--batch-size", type=click.IntRange(min=1), help="Rows scored at once.")
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Write every prediction here (JSONL).")
+@click.option(
+    "--calibrate",
+    is_flag=True,
+    help="In place of scoring: fit probabilities on the run's validation rows, or on --data, and write them into the folder.",
+)
 @storage_option
 @json_option
 def command(
@@ -33,6 +39,7 @@ def command(
     slices: tuple[str, ...],
     output: Path | None,
     *,
+    calibrate: bool,
     storage_path: str,
     as_json: bool,
     **settings: int | None,
@@ -46,6 +53,8 @@ def command(
     from serving.target import resolve
 
     found = resolve(target, storage_path=storage_path)
+    if calibrate:
+        return calibrate_folder(found, as_sources(data), {name: one for name, one in settings.items() if one}, as_json)
     files = as_sources(data) or _test_sources(found, target)
     result = _evaluate(found, files, list(slices), {name: value for name, value in settings.items() if value})
     if output is not None:
