@@ -10,7 +10,7 @@ from typing import Any
 from cluster.config import JudgeConfig
 
 Behaviour = Callable[[list[dict[str, str]], int], str | None]
-"""Messages and number of the request to the answer; None for a status of 503."""
+"""Messages and number of the request to the answer; None for the endpoint's error."""
 
 
 class Endpoint(ThreadingHTTPServer):
@@ -20,6 +20,7 @@ class Endpoint(ThreadingHTTPServer):
     def __init__(self, behaviour: Behaviour) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.behaviour = behaviour
+        self.error = 503
         self.requests: list[dict[str, Any]] = []
         self.lock = threading.Lock()
 
@@ -49,7 +50,7 @@ class Handler(BaseHTTPRequestHandler):
         choice = {"index": 0, "message": {"role": "assistant", "content": said}, "finish_reason": "stop"}
         answer = {"id": "1", "object": "chat.completion", "created": 0, "model": "m", "choices": [choice]}
         sent = json.dumps({"error": {"message": "shutting down"}} if said is None else answer).encode()
-        self.send_response(503 if said is None else 200)
+        self.send_response(self.server.error if said is None else 200)
         self.send_header("content-type", "application/json")
         self.send_header("content-length", str(len(sent)))
         self.end_headers()
