@@ -2,6 +2,9 @@
 
 One deployment holds both HTTP and model, so a text takes a single hop. The forward pass runs in a thread: requests are
 read and the next batch fills while it computes.
+
+Where the folder holds a `calibration.json`, probabilities are calibrated by it, and each answer carries the labels that
+hold the right one as often as was promised. The label itself is the model's own choice, calibrated or not.
 """
 
 import asyncio
@@ -10,6 +13,7 @@ import uuid
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from fastapi import FastAPI
 from pydantic import BaseModel
 from ray import serve as ray_serve
@@ -17,6 +21,8 @@ from ray import serve as ray_serve
 from cluster.config import ServeConfig
 from serving.errors import ApiError, speak_openai, unknown_model
 from serving.parts import model_card
+from trainers.evaluation.confidence.calibration import Calibration, load_calibration
+from trainers.evaluation.confidence.calibrators import softmax
 from trainers.folder import ModelFolder
 
 MAX_INPUTS = 2048
@@ -25,11 +31,18 @@ MAX_INPUTS = 2048
 
 @dataclass(frozen=True)
 class Scored:
-    """A text's class probabilities in label order, and how much of the text was seen."""
+    """A text's class probabilities in label order, and how much of the text was seen.
+
+    Attributes:
+        best: the class that the model's own scores put first.
+        label_set: classes that hold the right one with the guarantee of the folder's calibration; None without one.
+    """
 
     probabilities: list[float]
     num_tokens: int
     truncated: bool
+    best: int
+    label_set: list[int] | None = None
 
 
 class Classifier:
@@ -38,6 +51,7 @@ class Classifier:
     def __init__(self, path: str, device: str = "cpu") -> None:
         folder = ModelFolder.open(path)
         self.labels = folder.labels
+        self.calibration = load_calibration(folder.path, folder.labels)
         self._tokenizer = folder.tokenizer()
         self._model = folder.load(device)
         self._device = device
@@ -56,11 +70,20 @@ class Classifier:
             texts, truncation=True, max_length=self.max_length, padding=True, return_tensors="pt"
         ).to(self._device)
         with torch.inference_mode():
-            probabilities = self._model(**batch).logits.float().softmax(-1).tolist()
+            logits = self._model(**batch).logits.double().cpu().numpy()
+        calibrate = self.calibration or softmax
         seen = [min(length, self.max_length) for length in lengths]
+        rows = zip(calibrate(logits).tolist(), logits.argmax(-1).tolist(), self._label_sets(logits), strict=True)
         return [
-            Scored(row, count, count < length) for row, count, length in zip(probabilities, seen, lengths, strict=True)
+            Scored(probabilities, count, count < length, best, label_set)
+            for (probabilities, best, label_set), count, length in zip(rows, seen, lengths, strict=True)
         ]
+
+    def _label_sets(self, logits: np.ndarray) -> list[list[int]] | list[None]:
+        conformal = self.calibration.conformal if self.calibration else None
+        if conformal is None:
+            return [None] * len(logits)
+        return [np.flatnonzero(inside).tolist() for inside in conformal.sets(softmax(logits))]
 
 
 def max_length(folder: ModelFolder) -> int:
@@ -102,13 +125,30 @@ def checked_texts(given: str | list[str]) -> list[str]:
 
 def answer(index: int, scored: Scored, labels: list[str]) -> dict[str, Any]:
     """One element of the answer's `data`."""
-    best = max(range(len(labels)), key=scored.probabilities.__getitem__)
-    return {
+    found = {
         "index": index,
-        "label": labels[best],
-        "probability": scored.probabilities[best],
+        "label": labels[scored.best],
+        "probability": scored.probabilities[scored.best],
+        "confidence": scored.probabilities[scored.best],
         "probabilities": dict(zip(labels, scored.probabilities, strict=True)),
         "truncated": scored.truncated,
+    }
+    if scored.label_set is not None:
+        found["label_set"] = [labels[at] for at in scored.label_set]
+    return found
+
+
+def described(calibration: Calibration | None) -> dict[str, Any]:
+    """What an answer says of its confidence: whether it is calibrated, by what, and what its label sets promise."""
+    if calibration is None:
+        return {"calibrated": False}
+    sets = calibration.conformal
+    return {
+        "calibrated": calibration.calibrator.kind != "none",
+        "method": calibration.calibrator.kind,
+        "rows": calibration.n,
+        "fitted_on": calibration.fingerprint,
+        "label_sets": {"method": sets.kind, "coverage": 1 - sets.alpha} if sets else None,
     }
 
 
@@ -125,6 +165,7 @@ class ClassifyServer:
     ) -> None:
         self._classifier = engine(path, device)
         self._card, self._timeout_s = card, serve.request_timeout_s
+        self._calibration = described(getattr(self._classifier, "calibration", None))
         batching: Any = self._score
         batching.set_max_batch_size(serve.max_batch_size)
         batching.set_batch_wait_timeout_s(serve.batch_wait_timeout_s)
@@ -152,6 +193,7 @@ class ClassifyServer:
             "created": int(time.time()),
             "model": self._card["id"],
             "data": [answer(index, row, self._classifier.labels) for index, row in enumerate(scored)],
+            "calibration": self._calibration,
             "usage": {"prompt_tokens": (total := sum(row.num_tokens for row in scored)), "total_tokens": total},
         }
 
