@@ -18,6 +18,7 @@ from trainers.evaluation.comparison import Compared, Comparison, CostDifference,
 from trainers.evaluation.metrics import Measured, measure, specs_for
 from trainers.evaluation.result import EvaluationResult, Prediction
 from trainers.evaluation.rows import Rows
+from trainers.evaluation.slices import slice_values
 from trainers.evaluation.statistic import Sums, Whole
 from trainers.evaluation.statistics.checks import UnpairedRows
 from trainers.report import SHARES
@@ -49,6 +50,7 @@ class Scored:
         runs: rows of each run.
         measured: metrics of each run, by name.
         costs: of each run, by name.
+        slices: columns and expressions whose values are looked at one by one.
         left_out: metrics that are not defined on these rows, with the reason.
     """
 
@@ -56,6 +58,7 @@ class Scored:
     runs: list[Rows]
     measured: list[dict[str, Measured]]
     costs: list[Mapping[str, float]]
+    slices: tuple[str, ...] = ()
     left_out: dict[str, str] = dataclasses.field(default_factory=dict)
 
     @classmethod
@@ -67,7 +70,8 @@ class Scored:
         ]
         left_out: dict[str, str] = {}
         measured = [measure(rows, specs, left_out) for rows in runs]
-        return cls(side.name, runs, measured, [one.cost for one in side.results], left_out)
+        slices = tuple(dict.fromkeys(name for one in side.results for name in one.slices))
+        return cls(side.name, runs, measured, [one.cost for one in side.results], slices, left_out)
 
     @property
     def names(self) -> list[str]:
@@ -85,22 +89,22 @@ class Scored:
             {metric: dataclasses.replace(one[metric], statistic=one[metric].statistic.take(indices))}
             for one in self.measured
         ]
-        return Scored(self.name, [rows.take(indices) for rows in self.runs], taken, self.costs)
+        return Scored(self.name, [rows.take(indices) for rows in self.runs], taken, self.costs, self.slices)
 
     def value(self, metric: str) -> float:
         """Mean over the runs."""
         return float(np.mean([one[metric].value for one in self.measured]))
 
-    def slices(self) -> dict[str, dict[str, np.ndarray]]:
-        """Column -> value -> indices of its rows."""
-        found: dict[str, dict[str, list[int]]] = {}
-        for index, one in enumerate(self.runs[0].predictions):
-            for column, value in one.slices.items():
-                found.setdefault(column, {}).setdefault(value, []).append(index)
-        return {
-            column: {value: np.array(at, np.int64) for value, at in sorted(by_value.items())}
-            for column, by_value in found.items()
-        }
+    def rows_of(self, column: str) -> dict[str, np.ndarray]:
+        """Value of a column or expression -> indices of its rows.
+
+        Raises:
+            DataError: for a column that no row has.
+        """
+        found: dict[str, list[int]] = {}
+        for index, value in enumerate(slice_values(column, self.runs[0].predictions)):
+            found.setdefault(value, []).append(index)
+        return {value: np.array(at, np.int64) for value, at in sorted(found.items())}
 
 
 def _answered(prediction: Prediction) -> Prediction:
@@ -220,7 +224,7 @@ class Pair:
             _number(self.second.value(metric)),
             self.n,
             measured.higher_is_better,
-            _is_share(measured),
+            is_share(measured),
             confidence=confidence,
             margin=margin,
             runs=(len(self.first.runs), len(self.second.runs)),
@@ -239,22 +243,20 @@ class Pair:
     ) -> list[Difference]:
         """The difference in every slice of so many rows, before correction.
 
+        Args:
+            columns: columns or expressions. Default: those that were evaluated.
+
         Raises:
-            ConfigError: for a column that was not evaluated.
+            DataError: for a column that no row has.
         """
-        by_column = self.first.slices(), self.second.slices()
-        for column in columns:
-            if column not in by_column[0]:
-                known = f"evaluated are {listed(list(by_column[0]))}" if by_column[0] else "no slices were evaluated"
-                raise ConfigError(f"found the slice column {column!r}; {known}; name it with --slice {column}")
         found = []
-        for column in columns or list(by_column[0]):
-            for value, at in by_column[0][column].items():
-                other = by_column[1].get(column, {}).get(value, np.zeros(0, np.int64))
-                if min(len(at), len(other)) < min_rows:
-                    continue
-                part = Pair(self.first.take(at, metric), self.second.take(other, metric), self.paired, self.config)
-                found.append(dataclasses.replace(part.difference(metric, **settings), column=column, value=value))
+        for column in columns or dict.fromkeys((*self.first.slices, *self.second.slices)):
+            others = self.second.rows_of(column)
+            for value, at in self.first.rows_of(column).items():
+                other = at if self.paired else others.get(value, np.zeros(0, np.int64))
+                if min(len(at), len(other)) >= min_rows:
+                    part = Pair(self.first.take(at, metric), self.second.take(other, metric), self.paired, self.config)
+                    found.append(dataclasses.replace(part.difference(metric, **settings), column=column, value=value))
         return found
 
     def costs(self) -> list[CostDifference]:
@@ -363,7 +365,8 @@ def headline_of(names: Sequence[str]) -> str:
     return next((name for name in HEADLINES if name in names), names[0])
 
 
-def _is_share(measured: Measured) -> bool:
+def is_share(measured: Measured) -> bool:
+    """Whether a metric lies between 0 and 1, so that differences are told in points."""
     statistic = measured.statistic
     return measured.name.startswith(SHARES) or (isinstance(statistic, Sums) and statistic.is_binary)
 
@@ -435,9 +438,17 @@ def score(sides: Sequence[Side], config: CompareConfig, specs: Sequence[MetricSp
     for side in sides:
         if not all(result.predictions for result in side.results):
             raise DataError(f"{side.name}: its evaluation holds no rows; evaluate it on --data with rows")
-    every = specs_for(next(iter(kinds)), specs)
+    return aligned(sides, config, specs_for(next(iter(kinds)), specs))
+
+
+def aligned(sides: Sequence[Side], config: CompareConfig, specs: Sequence[MetricSpec]) -> list[Scored]:
+    """The models over the rows that are compared, with exactly these metrics.
+
+    Raises:
+        UnpairedRows: for evaluations of different rows.
+    """
     chosen = align(sides, config.rows)
-    return [Scored.of(side, indices, every) for side, indices in zip(sides, chosen, strict=True)]
+    return [Scored.of(side, indices, specs) for side, indices in zip(sides, chosen, strict=True)]
 
 
 def _pairs(scored: Sequence[Scored], against: str) -> list[tuple[Scored, Scored]]:

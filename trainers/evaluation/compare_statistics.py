@@ -88,7 +88,7 @@ def _with_power(found: Difference, n: int, error: float) -> Difference:
 
 
 def log_ratio_interval(
-    first: Whole, second: Whole, paired: bool, config: CompareConfig, confidence: float
+    first: Statistic, second: Statistic, paired: bool, config: CompareConfig, confidence: float
 ) -> tuple[float, float]:
     """Interval of the ratio of two positive metrics, second over first, by the bootstrap of its logarithm."""
     from trainers.evaluation.statistics.differences import difference_interval

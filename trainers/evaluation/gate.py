@@ -44,8 +44,15 @@ class Value:
 class Facts(Protocol):
     """What a gate may ask. `confidence` is that of the two-sided interval."""
 
-    candidate: str
-    reference: str | None
+    @property
+    def candidate(self) -> str:
+        """Its name."""
+        ...
+
+    @property
+    def reference(self) -> str | None:
+        """Name of what it is held against; None for a first version."""
+        ...
 
     def difference(self, metric: str, confidence: float, margin: float) -> Difference:
         """Candidate against reference."""

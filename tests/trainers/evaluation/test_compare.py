@@ -30,12 +30,12 @@ def evaluated(accuracy, n=400, seed=0, easy=None, fingerprint="", **more):
             loss_sum=0.1 if hit else 2.0 + ease[index],
             loss_units=1,
             key=f"row {index}",
-            slices={"channel": "mail" if index % 4 else "chat"},
+            columns={"channel": "mail" if index % 4 else "chat"},
             logits=[float(hit), 0.0, 0.5],
         )
         for index, (reference, hit) in enumerate(zip(references, right, strict=True))
     ]
-    values = {"metrics": {}, "baseline": {}, "baseline_answer": None, "slices": {}, "classes": {}, "duration_s": 1.0}
+    values = {"metrics": {}, "baseline": {}, "baseline_answer": None, "slices": {"channel": {}}, "classes": {}, "duration_s": 1.0}
     return EvaluationResult(
         "classification", n, **values, predictions=predictions, labels=LABELS, fingerprint=fingerprint, **more
     )

@@ -5,9 +5,13 @@ import dataclasses
 import pytest
 
 from cluster.config import GateConfig
-from cluster.exceptions import ConfigError
+from cluster.config.compare import CompareConfig
+from cluster.exceptions import ConfigError, DataError
+from tests.trainers.evaluation.test_compare import evaluated
+from trainers.evaluation.compare import Side
 from trainers.evaluation.comparison import CostDifference, Difference
 from trainers.evaluation.gate import Value, decide
+from trainers.evaluation.gate_facts import decide_by
 
 N = 1000
 
@@ -186,3 +190,50 @@ def test_the_worst_clause_decides_and_only_a_pass_promotes():
         decision = decide(gate, MadeUp(difference(low, high), one=above))
         assert (decision.exit_status, decision.promotes) == (status, status == 0)
         assert decision.summary()["verdict"] in decision.sentence
+
+
+# -- on evaluations -------------------------------------------------------------------------------
+
+QUICK = CompareConfig(num_resamples=500)
+
+
+def decided(*clauses, old=0.8, new=0.8, **more):
+    sides = [Side("old", [evaluated(old, seed=1)]), Side("new", [evaluated(new, seed=2, **more)])]
+    return decide_by(GateConfig(clauses=list(clauses)), sides[1], sides[0], QUICK)
+
+
+def test_a_stronger_candidate_passes_a_weaker_one_fails_and_an_equal_one_is_not_known():
+    better = "accuracy better"
+    assert [decided(better, new=new).exit_status for new in (0.95, 0.6, 0.8)] == [0, 1, 4]
+    assert decided("accuracy not lower by 10 points").exit_status == 0
+    found = decided("accuracy not lower by 0.5 points")
+    assert found.exit_status == 4
+    assert "rows would see it 9 times in 10" in found.rulings[0].reason
+    assert 0 < found.rulings[0].power < 0.5
+
+
+def test_slices_may_be_columns_that_were_not_evaluated_before():
+    clause = {"kind": "slices", "margin": 0.1, "columns": ["channel == 'mail'"]}
+    assert decided(clause, new=0.5).rulings[0].verdict == "fail"
+    with pytest.raises(DataError, match="no row has the slice column 'sauce'"):
+        decided(clause | {"columns": ["sauce"]})
+
+
+def test_an_unknown_metric_or_cost_in_a_clause_is_answered_with_the_nearest():
+    with pytest.raises(ConfigError, match=r"found 'acuracy', .* did you mean 'accuracy'"):
+        decided("acuracy better")
+    with pytest.raises(ConfigError, match="found 'rows_per_h', which is no cost"):
+        decided("rows_per_h at most 2 times")
+
+
+def test_a_metric_may_be_bounded_as_a_multiple_with_its_interval():
+    ruling = decided("loss at most 1.5 times", new=0.95).rulings[0]
+    assert ruling.verdict == "pass"
+    assert ruling.interval[0] < ruling.value / ruling.reference_value < ruling.interval[1]
+
+
+def test_a_first_version_needs_no_champion():
+    gate = GateConfig(clauses=["accuracy better", "accuracy at least 0.7", "rows_per_s at least 10"])
+    side = Side("new", [evaluated(0.9, cost={"rows_per_s": 50.0})])
+    decision = decide_by(gate, side, None, QUICK)
+    assert [one.verdict for one in decision.rulings] == ["skipped", "pass", "pass"]
