@@ -52,12 +52,12 @@ class Request:
 
     Attributes:
         messages: the conversation so far, as OpenAI's `messages`.
-        seed: for the model's draws, where the engine takes one.
+        seed: for the model's draws; None leaves it to the engine.
         json_schema: JSON schema (as text) that the engine holds the answer to; empty for free text.
     """
 
     messages: list[dict[str, str]]
-    seed: int = 0
+    seed: int | None = None
     json_schema: str = ""
 
 
@@ -261,6 +261,7 @@ class _Endpoint:
                 temperature=self.sampling.temperature,
                 top_p=self.sampling.top_p,
                 max_tokens=self.sampling.max_tokens,
+                seed=openai.omit if request.seed is None else request.seed,
                 extra_body=config.extra_body or None,
                 **_response_format(request.json_schema),
             )

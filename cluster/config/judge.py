@@ -5,7 +5,7 @@ from typing import Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from cluster.config.base import Config
-from cluster.config.engine import EngineConfig
+from cluster.config.engine import EngineConfig, OpenAIEngine
 
 
 class Criterion(Config):
@@ -139,8 +139,8 @@ class DialogueConfig(Config):
 
     personas: list[Persona] = Field(min_length=1)
     """Who talks."""
-    user: EngineConfig
-    """The model that plays the users."""
+    user: OpenAIEngine
+    """The model that plays the users, behind an endpoint: it is asked once for each message."""
     judge: EngineConfig | None = None
     """The model that decides whether a user got what it wanted. Default: the one that plays the users."""
     system: str | None = None
@@ -153,8 +153,10 @@ class DialogueConfig(Config):
     """Spread of what users write. The scored model answers at temperature 0."""
     max_tokens: int = Field(default=256, ge=1)
     """Longest message, in tokens."""
+    structured: bool = True
+    """Have the engine hold the judge to the form of its answer; `false` for endpoints that refuse this."""
     seed: int = Field(default=0, ge=0)
-    """Seeds what users write, where the engine takes a seed."""
+    """Seeds what users write, where the endpoint takes a seed."""
 
     @field_validator("personas")
     @classmethod

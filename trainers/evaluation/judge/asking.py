@@ -77,7 +77,7 @@ class Judge:
         found = [Verdict(None) for _ in asked]
         open_: list[tuple[int, list[dict[str, str]]]] = [(at, one.messages) for at, one in enumerate(asked)]
         for _ in range(ATTEMPTS):
-            requests = [Request(messages, 0, self._schema(asked[at])) for at, messages in open_]
+            requests = [Request(messages, json_schema=self._schema(asked[at])) for at, messages in open_]
             again: list[tuple[int, list[dict[str, str]]]] = []
             for (at, messages), (text, problem) in zip(open_, self._answers(requests), strict=True):
                 found[at], more = self._read(asked[at], messages, text, problem, found[at].nonsense)
