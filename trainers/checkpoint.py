@@ -188,6 +188,14 @@ class Checkpoints:
             )
         dist.barrier()
 
+    def inherit(self, source: Checkpoint) -> None:
+        """Begin with another run's checkpoint: its weights, its optimizer and where it stood, but not its best step,
+        whose checkpoint is not here."""
+        name = _name(source.position.step)
+        self.storage.upload_folder(source.storage.local_folder(), name)
+        position = source.position.at(best_metric=None, best_step=None, worse_evaluations=0, stopped_early=False)
+        self.storage.write_json(f"{name}/{MANIFEST}", source.manifest | {"position": asdict(position)})
+
     def prune(self, keep: int, best_step: int | None) -> None:
         """Delete all but the newest `keep` checkpoints and the best one."""
         steps = self.steps()

@@ -94,7 +94,7 @@ def _train(run: RunDirectory, listeners: list[Callable[[Row], None]] | None, lau
     try:
         ended = _run_workers(run, prepared, heard, launch)
         line.close()
-        published = publish(run, prepared, ended, tracker=tracker)
+        published = publish(run, prepared, ended, home=config, mlflow_run_id=tracker.run_id)
         state = "finished"
     finally:
         tracker.finish(state)
@@ -102,13 +102,14 @@ def _train(run: RunDirectory, listeners: list[Callable[[Row], None]] | None, lau
 
 
 def publish(
-    run: RunDirectory, prepared: Prepared, ended: dict[str, Any], *, name: str | None = None, tracker: Tracker
+    run: RunDirectory, prepared: Prepared, ended: dict[str, Any], *, home: RunConfig, mlflow_run_id: str | None
 ) -> dict[str, Any]:
     """Make a model folder of a run whose training ended, score its test rows, and register it.
 
     Args:
         ended: what the workers report (`trainers.worker.summary`).
-        name: of the model in the registry. Default: the run's.
+        home: whose name the model gets in the registry of its `cluster.storage_path`: the run's own config, or its study's.
+        mlflow_run_id: of the run that the version belongs to.
 
     Returns:
         What the record of the run is to say.
@@ -121,7 +122,9 @@ def publish(
     task = ray.remote(num_cpus=1)(export)
     model_path = ray.get(task.remote(run.config, run.storage.url, prepared.url, ended["best_step"], metrics))
     metrics = conclude(run, model_path, metrics, prepared)
-    version = _register(run, model_path, metrics, prepared, name or run.config.name, tracker)
+    tags = {"fingerprint": prepared.fingerprint, "run_dir": run.storage.url}
+    registry = Registry(home.cluster.storage_path)
+    version = registry.register(home.name, model_path, metrics, tags, mlflow_run_id)
     return {
         "metrics": metrics,
         "model_path": model_path,
@@ -221,14 +224,6 @@ def _metrics(ended: dict[str, Any], rows: list[Row]) -> dict[str, Any]:
         found |= {key: value for key, value in evaluated[-1].items() if key.startswith("eval_") and key != "eval_s"}
     found |= {"best_step": ended["best_step"], "train_s": round(ended["train_s"], 3), "tokens": ended["tokens"]}
     return found | {"tokens_per_s": ended["tokens"] / max(ended["train_s"], 1e-9)}
-
-
-def _register(
-    run: RunDirectory, model_path: str, metrics: dict[str, Any], prepared: Prepared, name: str, tracker: Tracker
-) -> int:
-    registry = Registry(run.config.cluster.storage_path)
-    tags = {"fingerprint": prepared.fingerprint, "run_dir": run.storage.url}
-    return registry.register(name, model_path, metrics, tags, tracker.run_id)
 
 
 def _result(run: RunDirectory, record: Record) -> FitResult:

@@ -51,12 +51,13 @@ class TrialWorker:
         backend = "nccl" if torch.cuda.is_available() else "gloo"
         dist.init_process_group(backend, init_method=f"tcp://{address}", rank=self.rank, world_size=self.num_workers)
 
-    def begin(self, setup: Setup) -> None:
-        """Take up a trial where its run directory stands."""
+    def begin(self, setup: Setup) -> list[Row]:
+        """Take up a trial where its run directory stands; the rows of metrics until there."""
         from trainers.worker import Training
 
         self.end()
         self.training = Training(setup, self.rank, self.num_workers)
+        return list(self.training.run.log)
 
     def advance(self) -> tuple[list[Row], bool]:
         """Train to the next evaluation; the rows told on the way, and whether that was the end."""

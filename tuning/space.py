@@ -59,9 +59,13 @@ def _points(domain: Domain, points: int) -> list[Any]:
     return sorted({type(domain.low)(domain.low + round((value - domain.low) / step) * step) for value in values})
 
 
-def trial_name(study: str, values: Values) -> str:
-    """Name of the trial with these values: the same values are the same trial, so it is never trained twice."""
-    text = json.dumps(values, sort_keys=True)
+def trial_name(study: str, values: Values, parent: Mapping[str, Any] | None = None) -> str:
+    """Name of the trial with these values: the same values are the same trial, so it is never trained twice.
+
+    Args:
+        parent: run and step of the checkpoint that it begins with, if it does not begin anew.
+    """
+    text = json.dumps([values, parent] if parent else values, sort_keys=True)
     return f"{study}-{hashlib.blake2b(text.encode(), digest_size=5).hexdigest()}"
 
 

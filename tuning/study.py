@@ -18,11 +18,11 @@ from cluster.exceptions import ConfigError, MobulaError, ResourceError
 from cluster.runs import Record, RunDirectory
 from cluster.session import ray_session, resources
 from cluster.storage import Storage
-from cluster.tracking import Tracker
 from tuning.space import Values, check_space
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
+    from ray.tune.search import Searcher
 
     from tuning.trial import StudyPlan
 
@@ -140,7 +140,8 @@ class Study:
 
         if not any(key.startswith(("data.", "model.")) for key in self.settings.space):
             first = trial_config(self.config, {})
-            prepare_data(RunDirectory.open(first.model_copy(update={"name": "shared"})), self._data())
+            beside = first.cluster.model_copy(update={"storage_path": self.storage.place()})
+            prepare_data(RunDirectory.open(first.model_copy(update={"name": "data", "cluster": beside})), self._data())
 
     def _data(self) -> Storage:
         return Storage.open(self.config.cluster.storage_path).child("data")
@@ -149,16 +150,16 @@ class Study:
         os.environ |= {"TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1", "RAY_AIR_NEW_OUTPUT": "0"}  # read when it is imported
         from ray import tune
 
-        from tuning.schedulers import build_scheduler
-        from tuning.search import build_searcher
+        from tuning.schedulers import build_scheduler, first_draws
         from tuning.trial import Trial
         from tuning.watch import GiveUp, Watch
 
         watch = Watch(self.config.name, self.settings, self.storage.child(TRIALS), self.settings.num_trials - missing)
         tuner = tune.Tuner(
             tune.with_resources(tune.with_parameters(Trial, plan=self._plan()), self._bundles()),
+            param_space=first_draws(self.settings) if self.settings.is_population else None,
             tune_config=tune.TuneConfig(
-                search_alg=build_searcher(self.settings, self._optuna_storage(), self.config.name),
+                search_alg=None if self.settings.is_population else self._searcher(),
                 scheduler=build_scheduler(self.settings),
                 num_samples=missing,
                 max_concurrent_trials=self._concurrency(),
@@ -181,6 +182,11 @@ class Study:
                 f"the last {self.settings.max_failures} trials failed for the same reason, so the study stopped: "
                 f"{watch.same_failure}"
             )
+
+    def _searcher(self) -> Searcher:
+        from tuning.search import build_searcher
+
+        return build_searcher(self.settings, self._optuna_storage(), self.config.name)
 
     def _plan(self) -> StudyPlan:
         from trainers.fit import uses_gpu
@@ -222,9 +228,8 @@ class Study:
         record = run.record()
         assert record is not None
         if record.model_path is None:
-            tracker = Tracker(self.config.cluster.storage_path)
             prepared = prepare_data(run, self._data())
-            published = publish(run, prepared, best.result, name=self.config.name, tracker=tracker)
+            published = publish(run, prepared, best.result, home=self.config, mlflow_run_id=None)
             details = record.details | published.pop("details")
             record = dataclasses.replace(record, **published, details=details)
             run.write_record(record)

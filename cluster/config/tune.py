@@ -171,10 +171,63 @@ class MedianStopping(Config):
     """Trials that must have come as far."""
 
 
+class HyperBand(Config):
+    """Brackets of successive halving with different first budgets (Li et al. 2018, arXiv 1603.06560), by Ray Tune."""
+
+    kind: Literal["hyperband"] = "hyperband"
+    reduction_factor: float = Field(default=3.0, gt=1.0)
+    """One of so many trials goes on at each rung."""
+    most_evaluations: int = Field(default=81, ge=1)
+    """Evaluations of a trial that is never stopped."""
+
+
+class PopulationBased(Config):
+    """Population based training (Jaderberg et al. 2017, arXiv 1711.09846), by Ray Tune: every few evaluations the worst
+    trials take over weights and optimizer of the best and change their settings a little. `num_trials` is the population."""
+
+    kind: Literal["pbt"] = "pbt"
+    interval: int = Field(default=1, ge=1)
+    """Evaluations between two changes of a trial."""
+    quantile: float = Field(default=0.25, gt=0.0, le=0.5)
+    """Share of the population that takes over, and share that is taken over from."""
+    resample_probability: float = Field(default=0.25, ge=0.0, le=1.0)
+    """How often a setting is drawn anew rather than changed by a factor of 0.8 or 1.2."""
+    burn_in: int = Field(default=0, ge=0)
+    """Evaluations before the first change."""
+
+
+class PopulationBasedBandits(Config):
+    """Population based training whose changes a Gaussian process proposes (PB2, Parker-Holder et al. 2020, arXiv
+    2002.02518), by Ray Tune; for ranges, not choices. `num_trials` is the population."""
+
+    kind: Literal["pb2"] = "pb2"
+    interval: int = Field(default=1, ge=1)
+    """Evaluations between two changes of a trial."""
+    quantile: float = Field(default=0.25, gt=0.0, le=0.5)
+    """Share of the population that takes over, and share that is taken over from."""
+
+
 Scheduler = Annotated[
-    Annotated[RunToTheEnd | Asha | MedianStopping, Field(discriminator="kind")],
+    Annotated[
+        RunToTheEnd | Asha | MedianStopping | HyperBand | PopulationBased | PopulationBasedBandits,
+        Field(discriminator="kind"),
+    ],
     BeforeValidator(with_default_kind("none")),
 ]
+
+
+CHANGEABLE = (
+    "train.learning_rate",
+    "train.head_learning_rate",
+    "train.weight_decay",
+    "train.adam_beta1",
+    "train.adam_beta2",
+    "train.max_grad_norm",
+    "train.objective.label_smoothing",
+    "train.objective.mixup_alpha",
+    "train.adaptation.dropout",
+)
+"""Keys that may change in the middle of a run: neither data nor shapes depend on them."""
 
 
 class TuneConfig(Config):
@@ -208,6 +261,25 @@ class TuneConfig(Config):
         if unfit:
             raise ValueError(f"found {', '.join(unfit)}; expected keys such as train.learning_rate or data.max_length")
         return space
+
+    @model_validator(mode="after")
+    def populations_change_what_can_change(self) -> Self:
+        if not self.is_population:
+            return self
+        fixed = [key for key in self.space if key not in CHANGEABLE]
+        if fixed:
+            raise ValueError(
+                f"tune.scheduler: found kind={self.scheduler.kind} and space.{fixed[0]}, which cannot change within a run; "
+                f"expected keys among {', '.join(CHANGEABLE)}"
+            )
+        if self.scheduler.kind == "pb2" and any(domain.kind == "choice" for domain in self.space.values()):
+            raise ValueError("tune.scheduler: kind=pb2 knows ranges only; give low and high, or use kind=pbt")
+        return self
+
+    @property
+    def is_population(self) -> bool:
+        """Whether trials take over from each other."""
+        return self.scheduler.kind in ("pbt", "pb2")
 
     @property
     def maximises(self) -> bool:
