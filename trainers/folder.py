@@ -39,7 +39,9 @@ class ModelFolder:
         Raises:
             ModelFolderError: naming the file that is missing and what to do about it.
         """
-        folder = cls(Path(path))
+        from trainers.ensembles.folder import EnsembleFolder, is_ensemble
+
+        folder = EnsembleFolder(Path(path)) if is_ensemble(path) else cls(Path(path))
         folder._check()
         return folder
 

@@ -115,9 +115,24 @@ def predict_rows(
     subject: Subject, data: Sequence[str | AnySource], evaluate: EvaluateConfig, on_progress: Progress | None = None
 ) -> Rows:
     """The predictions alone, neither kept nor counted as a look: for calibration and other uses of rows that are no test."""
-    how = How(on_progress=on_progress or (lambda rows: None))
+    found, _ = predictions_of(subject, data, evaluate, on_progress=on_progress)
+    return Rows(list(found.values()), subject.labels)
+
+
+def predictions_of(
+    subject: Subject,
+    data: Sequence[str | AnySource],
+    evaluate: EvaluateConfig,
+    storage_path: str | None = None,
+    on_progress: Progress | None = None,
+) -> tuple[dict[int, Prediction], list[Mapping[str, Any]]]:
+    """Every row's prediction, by rank, and how they came about; no look is counted.
+
+    With a storage path they are kept where `evaluate_subject` keeps them, and those that are there already are taken.
+    """
+    how = How(storage_path, on_progress=on_progress or (lambda rows: None))
     evaluation = _Evaluation.prepare(subject, data, evaluate.model_copy(update={"seen_rows": "flag"}), (), how)
-    return Rows(list(evaluation.predictions()[0].values()), subject.labels)
+    return evaluation.predictions()
 
 
 @dataclasses.dataclass(frozen=True)

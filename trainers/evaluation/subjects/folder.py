@@ -14,6 +14,8 @@ from cluster.config import DataConfig, EvaluateConfig
 from cluster.config.data import AnySource
 from cluster.exceptions import ConfigError, ResourceError, mobula_cause
 from trainers.data.ray_data import quiet_context
+from trainers.ensembles.folder import EnsembleFolder, weight_bytes
+from trainers.ensembles.predict import ensemble_parts, works_by_tokens
 from trainers.evaluation.store import Part
 from trainers.evaluation.subjects.base import Job, Subject
 from trainers.evaluation.subjects.scorers import SCORERS, Answer, Task
@@ -55,8 +57,9 @@ class FolderSubject(Subject):
         packages = ["torch", "transformers"]
         if evaluate.engine == "vllm":
             packages.append("vllm")
-        base = self.folder.base
-        return {
+        base, dropout_seed = self.folder.base, getattr(self.folder, "dropout_seed", None)
+        drawn = {} if dropout_seed is None else {"dropout_seed": dropout_seed}
+        return drawn | {
             "files": folder_content(self.folder.path),
             "base": folder_content(Path(base)) if base and Path(base).is_dir() else base,
             "versions": {name: _version(name) for name in packages},
@@ -67,6 +70,9 @@ class FolderSubject(Subject):
             _check_vllm(job.evaluate)
 
     def predict(self, job: Job) -> Iterator[Part]:
+        if isinstance(self.folder, EnsembleFolder) and not works_by_tokens(self.folder):
+            yield from ensemble_parts(self.folder, job)
+            return
         task = Task(self.folder, job.sources, job.data, job.evaluate)
         if not (self.kind == "causal_lm" and self.uses_vllm(job)):
             yield from scored(task, job)
@@ -81,6 +87,8 @@ class FolderSubject(Subject):
         from cluster.session import resources
 
         engine = job.evaluate.engine
+        if isinstance(self.folder, EnsembleFolder):  # an engine holds one model
+            return False
         if engine != "auto":
             return engine == "vllm"
         cpus, gpus = resources()
@@ -93,13 +101,9 @@ class FolderSubject(Subject):
         return vllm_answers(self.folder, job)
 
     def cost(self) -> dict[str, float]:
-        weights = sum(path.stat().st_size for path in self.folder.path.rglob("*.safetensors"))
-        base = self.folder.base
-        if base and Path(base).is_dir() and not Path(base).is_relative_to(self.folder.path):
-            weights += sum(path.stat().st_size for path in Path(base).rglob("*.safetensors"))
         metrics = self.folder.metrics
         known = {"train_s": metrics.get("train_s"), "train_tokens": metrics.get("tokens")}
-        return {"model_bytes": float(weights)} | {
+        return {"model_bytes": float(weight_bytes(self.folder))} | {
             name: float(value) for name, value in known.items() if value is not None
         }
 
