@@ -7,14 +7,18 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
-from cluster.config import RunConfig
+from cluster.config import EvaluateConfig, RunConfig
 from cluster.config.data import AnySource
+from cluster.exceptions import UserError
 from cluster.runs import RunDirectory
 from cluster.storage import Storage
 from trainers.data.staging import StagedRows
 from trainers.data.store import Prepared
 from trainers.datasheet import DATASHEET, datasheet
-from trainers.evaluation import EvaluationResult, evaluate_folder
+from trainers.evaluation import EvaluationResult, How, evaluate_subject
+from trainers.evaluation.protocol.seen import write_seen_rows
+from trainers.evaluation.protocol.suites import SuiteResult, run_suite
+from trainers.evaluation.subjects import FolderSubject
 from trainers.folder import ModelFolder
 from trainers.modelcard import CARD, model_card
 from trainers.report import EVALUATION, SAMPLES
@@ -30,11 +34,16 @@ def conclude(run: RunDirectory, model_path: str, metrics: dict[str, Any], prepar
         The metrics, with those of the test rows as `test_...`.
     """
     storage = Storage.open(model_path)
+    write_seen_rows(run.config, prepared, storage)
     calibrated(run, storage)
     result = score_test_rows(run.config, storage, prepared)
+    suites = score_suites(run.config, storage, result)
     if result is not None:
         metrics = metrics | {f"test_{name}": value for name, value in result.metrics.items()}
-        run.storage.write_json(EVALUATION, describe(result))
+    metrics = metrics | {f"suite_{one.name}_{name}": value for one in suites for name, value in _told(one).items()}
+    if result is not None or suites:
+        found = describe(result) if result is not None else {}
+        run.storage.write_json(EVALUATION, found | {"suites": {one.name: one.summary() for one in suites}})
     storage.write_text("metrics.json", json.dumps(metrics, indent=2) + "\n")
     storage.write_text(DATASHEET, datasheet(run.config, prepared))
     storage.write_text(CARD, model_card(run.config, metrics, storage.read_json("lineage.json")))
@@ -56,8 +65,43 @@ def score_test_rows(config: RunConfig, model: Storage, prepared: Prepared) -> Ev
     )
     if not files:
         return None
-    folder = ModelFolder.open(model.local_folder())
-    return evaluate_folder(folder, files, config.evaluate, slices=config.evaluate.slices)
+    return evaluate_subject(
+        _subject(config, model), files, _settings(config), slices=config.evaluate.slices, how=_how(config)
+    )
+
+
+def score_suites(config: RunConfig, model: Storage, tested: EvaluationResult | None) -> list[SuiteResult]:
+    """Scores on the suites of `evaluate.suites`. One that cannot be scored is told of and left out: the model is made."""
+    found = []
+    for name, suite in config.evaluate.suites.items():
+        try:
+            one = run_suite(_subject(config, model), name, suite, _settings(config), _how(config), tested=tested)
+        except UserError as error:
+            logger.warning("evaluate.suites.%s could not be scored: %s", name, error)
+            continue
+        for miss in one.misses:
+            logger.warning("evaluate.suites.%s: %s", name, miss)
+        found.append(one)
+    return found
+
+
+def _subject(config: RunConfig, model: Storage) -> FolderSubject:
+    return FolderSubject(ModelFolder.open(model.local_folder()), config.name)
+
+
+def _settings(config: RunConfig) -> EvaluateConfig:
+    """What was named as test rows is scored, come what may: a finished training is no time to refuse."""
+    return config.evaluate.model_copy(update={"seen_rows": "flag"})
+
+
+def _how(config: RunConfig) -> How:
+    return How(config.cluster.storage_path, purpose="training")
+
+
+def _told(suite: SuiteResult) -> dict[str, float]:
+    """The scores of a suite that a run is remembered by: the headline, and what the suite asks for."""
+    names = {suite.result.headline, *(miss.metric for miss in suite.misses)}
+    return {name: suite.result.metrics[name] for name in sorted(names) if name in suite.result.metrics}
 
 
 def describe(result: EvaluationResult) -> dict[str, Any]:

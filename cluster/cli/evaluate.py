@@ -1,98 +1,243 @@
-"""`mobula evaluate`: score a model folder on a data file."""
+"""`mobula evaluate`: score a model folder, a run, a registered version or an endpoint on data files."""
 
+import dataclasses
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from pydantic import ValidationError
 
-from cluster.cli.calibrate import calibrate as calibrate_folder
+from cluster.cli.calibrate import calibrate
 from cluster.cli.output import json_option, print_json, print_table, storage_option
+from cluster.config import ClusterConfig, EvaluateConfig, RunConfig
 from cluster.config.data import AnySource, as_sources
-from cluster.exceptions import UserError
+from cluster.exceptions import ConfigError, UserError
 
 if TYPE_CHECKING:
-    from serving.target import Target
     from trainers.evaluation import EvaluationResult
+    from trainers.evaluation.protocol.folds import CrossValidation
+    from trainers.evaluation.protocol.suites import SuiteResult
+    from trainers.evaluation.subjects import Subject
 
 WORST_CLASSES = 5
+REGRESSED = 3
+"""Exit status where a suite asks for more than the model gives."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Asked:
+    """What the command line says."""
+
+    target: str
+    overrides: tuple[str, ...]
+    data: tuple[str, ...]
+    slices: tuple[str, ...]
+    suites: tuple[str, ...]
+    model: str | None
+    config: str | None
+    calibrate: bool
+    fresh: bool
+    output: Path | None
+    storage_path: str
+    as_json: bool
+    settings: dict[str, int]
+
+
+@dataclasses.dataclass(frozen=True)
+class Found:
+    """What is scored, and how.
+
+    Attributes:
+        config: of the run that made the model, or named with --config.
+        storage_path: where evaluations are kept.
+    """
+
+    subject: "Subject"
+    config: RunConfig | None
+    evaluate: EvaluateConfig
+    storage_path: str
+
+    @property
+    def cluster(self) -> ClusterConfig:
+        """Where it runs."""
+        return self.config.cluster if self.config else ClusterConfig()
 
 
 @click.command(epilog="Example: mobula evaluate models:/support@champion --data test.jsonl --slice channel")
-@click.argument("target", metavar="FOLDER|RUN|models:/NAME@ALIAS")
+@click.argument("target", metavar="FOLDER|RUN|models:/NAME@ALIAS|URL")
+@click.argument("overrides", metavar="[KEY=VALUE]...", nargs=-1)
 @click.option("--data", multiple=True, help="File, folder, glob or URL; can be repeated. Default: the run's data.test.")
-@click.option("--slice", "slices", multiple=True, metavar="COLUMN", help="Score each value of this column as well.")
+@click.option(
+    "--slice", "slices", multiple=True, metavar="COLUMN", help="Score each value of this column or expression."
+)
+@click.option("--suite", "suites", multiple=True, metavar="NAME|all", help="Score suites of evaluate.suites instead.")
+@click.option("--model", help="Of an endpoint: which of its models. Default: the only one.")
+@click.option("--config", type=click.Path(), help="Of an endpoint: a run.yaml whose data and evaluate sections hold.")
+@click.option(
+    "--folds", type=click.IntRange(min=2), help="Of a run.yaml: train and score on so many folds of its rows."
+)
+@click.option("--repeats", type=click.IntRange(min=1), default=1, show_default=True, help="Deal the folds so often.")
+@click.option("--fold-groups", metavar="COLUMN", help="Rows with one value of this column are in one fold.")
+@click.option(
+    "--fold-time", metavar="COLUMN", help="Each fold is scored by a model that learnt from earlier rows only."
+)
+@click.option(
+    "--calibrate",
+    is_flag=True,
+    help="Instead of scoring: fit probabilities on the run's validation rows, or on --data, and write them into the folder.",
+)
+@click.option("--fresh", is_flag=True, help="Do it all anew, even if the same was evaluated before.")
 @click.option("--max-rows", type=click.IntRange(min=1), help="Score at most so many rows.")
 @click.option("--max-new-tokens", type=click.IntRange(min=1), help="Longest generated answer, in tokens.")
 @click.option("--batch-size", type=click.IntRange(min=1), help="Rows scored at once.")
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Write every prediction here (JSONL).")
-@click.option(
-    "--calibrate",
-    is_flag=True,
-    help="In place of scoring: fit probabilities on the run's validation rows, or on --data, and write them into the folder.",
-)
 @storage_option
 @json_option
-def command(
-    target: str,
-    data: tuple[str, ...],
-    slices: tuple[str, ...],
-    output: Path | None,
-    *,
-    calibrate: bool,
-    storage_path: str,
-    as_json: bool,
-    **settings: int | None,
-) -> int:
-    """Score a model folder, a run or a registered version on data files.
+def command(folds: int | None, repeats: int, fold_groups: str | None, fold_time: str | None, **named: Any) -> int:
+    """Score a model folder, a run, a registered version or an OpenAI-compatible endpoint on data files.
 
-    Causal models: loss on the answer's tokens, and greedy answers compared with the references (as JSON objects
-    where all references are such). Classifiers: accuracy, macro-F1, classes. Always giving the most common
-    reference is scored beside it, so that the figures mean something.
+    Causal models: loss on the answer's tokens, and answers compared with the references (as JSON objects where all
+    references are such). Classifiers: accuracy, macro-F1, classes. Every figure has its interval, and always giving
+    the most common reference is scored beside it. What was evaluated before is answered from storage; what was
+    interrupted goes on. Any key of the evaluate section can be overridden: evaluate.num_samples=5.
+
+    Exit status 3: a suite asks for more than the model gives.
     """
-    from serving.target import resolve
+    names = {field.name for field in dataclasses.fields(Asked)} - {"settings"}
+    settings = {name: value for name, value in named.items() if name not in names and value}
+    asked = Asked(**{name: named[name] for name in names}, settings=settings)
+    if folds is not None:
+        return _cross_validate(asked, folds, repeats, fold_groups, fold_time)
+    found = _find(asked)
+    if asked.calibrate:
+        return calibrate(found.subject, as_sources(asked.data), found.evaluate, found.cluster, asked.as_json)
+    return _run_suites(asked, found) if asked.suites else _run(asked, found)
 
-    found = resolve(target, storage_path=storage_path)
-    if calibrate:
-        return calibrate_folder(found, as_sources(data), {name: one for name, one in settings.items() if one}, as_json)
-    files = as_sources(data) or _test_sources(found, target)
-    result = _evaluate(found, files, list(slices), {name: value for name, value in settings.items() if value})
-    if output is not None:
-        result.write_predictions(output)
-    if as_json:
-        print_json(
-            {
-                "target": target,
-                "folder": str(found.folder.path),
-                "data": [one.place for one in files],
-                **result.summary(),
-            }
+
+def _run(asked: Asked, found: Found) -> int:
+    from cluster.session import ray_session
+    from trainers.evaluation import evaluate_subject
+
+    files = as_sources(asked.data) or _test_sources(found, asked.target)
+    with ray_session(found.cluster):
+        result = evaluate_subject(
+            found.subject,
+            files,
+            found.evaluate,
+            slices=asked.slices or found.evaluate.slices,
+            how=_how(asked, found),
         )
+    if asked.output is not None:
+        result.write_predictions(asked.output)
+    if asked.as_json:
+        print_json({"target": asked.target, "data": [one.place for one in files], **_plain(result.summary())})
     else:
         print_result(result)
     return 0
 
 
-def _test_sources(found: "Target", target: str) -> list[AnySource]:
-    configured = found.folder.config.data.sources("test") if found.folder.config else []
+def _run_suites(asked: Asked, found: Found) -> int:
+    from cluster.session import ray_session
+    from trainers.evaluation.protocol.suites import chosen_suites, run_suite
+
+    suites = chosen_suites(asked.suites, found.evaluate.suites)
+    how = _how(asked, found)
+    with ray_session(found.cluster):
+        results = [run_suite(found.subject, name, suite, found.evaluate, how) for name, suite in suites.items()]
+    if asked.as_json:
+        print_json({"target": asked.target, "suites": {one.name: _plain(one.summary()) for one in results}})
+    else:
+        print_suites(results)
+    return 0 if all(one.passed for one in results) else REGRESSED
+
+
+def _cross_validate(asked: Asked, folds: int, repeats: int, groups: str | None, time: str | None) -> int:
+    from cluster.config.load import load_config
+    from trainers.evaluation.protocol.folds import Folds, cross_validate
+
+    if not asked.target.endswith((".yaml", ".yml")):
+        raise UserError(
+            f"{asked.target}: --folds trains models, so it needs a run.yaml, not a model that is trained already"
+        )
+    config = load_config(asked.target, asked.overrides)
+    found = cross_validate(config, Folds(folds, repeats, groups, time))
+    if asked.as_json:
+        print_json({"target": asked.target, **_plain(found.summary())})
+    else:
+        print_folds(found)
+    return 0
+
+
+def _how(asked: Asked, found: Found) -> Any:
+    from trainers.evaluation import How
+
+    return How(found.storage_path, asked.fresh, on_progress=show_progress)
+
+
+def _test_sources(found: Found, target: str) -> list[AnySource]:
+    configured = found.config.data.sources("test") if found.config else []
     if not configured:
-        raise UserError(f"{target}: its run has no data.test to score; name a file with --data")
+        raise UserError(f"{target}: there is no data.test to score; name a file with --data")
     return configured
 
 
-def _evaluate(
-    found: "Target", files: list[AnySource], slices: list[str], settings: dict[str, int]
-) -> "EvaluationResult":
-    from cluster.config import EvaluateConfig
-    from cluster.session import ray_session
-    from trainers.evaluation import evaluate_folder
+# -- what is scored -------------------------------------------------------------------------------
 
-    configured = found.folder.config.evaluate if found.folder.config else EvaluateConfig()
-    evaluate = EvaluateConfig.model_validate(configured.model_dump() | settings)
-    with ray_session(found.cluster):
-        return evaluate_folder(
-            found.folder, files, evaluate, slices=slices or evaluate.slices, on_progress=show_progress
-        )
+
+def _find(asked: Asked) -> Found:
+    if asked.target.startswith(("http://", "https://")):
+        return _find_endpoint(asked)
+    for name in ("model", "config"):
+        if getattr(asked, name) is not None:
+            raise UserError(f"--{name} is for endpoints, and {asked.target} is none; leave it out")
+    from serving.target import resolve
+    from trainers.evaluation.subjects import FolderSubject
+
+    is_file = asked.target.endswith((".yaml", ".yml"))
+    target = resolve(asked.target, storage_path=asked.storage_path)
+    config = _loaded(asked.target) if is_file else target.folder.config
+    storage_path = config.cluster.storage_path if is_file and config else asked.storage_path
+    evaluate = _settings(config, asked)
+    return Found(FolderSubject(target.folder, asked.target), config, evaluate, storage_path)
+
+
+def _find_endpoint(asked: Asked) -> Found:
+    from trainers.evaluation.subjects.endpoint import EndpointSubject
+
+    config = _loaded(asked.config) if asked.config else None
+    evaluate = _settings(config, asked)
+    subject = EndpointSubject(asked.target, asked.model, evaluate.endpoint, config.data if config else None)
+    return Found(subject, config, evaluate, asked.storage_path)
+
+
+def _loaded(path: str) -> RunConfig:
+    from cluster.config.load import load_config
+
+    return load_config(path)
+
+
+def _settings(config: RunConfig | None, asked: Asked) -> EvaluateConfig:
+    """`evaluate` of the config, with what the command line says in its place."""
+    from cluster.config.load import Source, nearest
+
+    base = config.evaluate if config else EvaluateConfig()
+    source = Source(Path("overrides"), {"evaluate": base.model_dump(mode="json")}, {})
+    for override in asked.overrides:
+        if not override.startswith("evaluate."):
+            raise ConfigError(f"{override!r}: a trained model is scored as it is; override evaluate.* keys only")
+        source.override(override)
+    try:
+        return EvaluateConfig.model_validate(source.values["evaluate"] | asked.settings)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(["evaluate", *map(str, first["loc"])])
+        guess = nearest(str(first["loc"][-1]), EvaluateConfig.model_fields) if first["loc"] else None
+        hint = f"unknown key{f'; did you mean {guess}?' if guess else ''}"
+        raise ConfigError(f"{key}: {hint if first['type'] == 'extra_forbidden' else first['msg']}") from error
+
+
+# -- what is printed ------------------------------------------------------------------------------
 
 
 def show_progress(rows: int) -> None:
@@ -104,22 +249,103 @@ def print_result(result: "EvaluationResult") -> None:
     """The figures as tables on stdout."""
     if sys.stderr.isatty():
         click.echo(err=True)
-    print_table(["metric", "model", "most common"], comparison(result))
+    print_table(["metric", "model", "interval", "most common"], comparison(result))
     for column, values in result.slices.items():
-        names = [name for name in result.metrics if name in next(iter(values.values()))]
-        click.echo()
-        print_table(
-            [column, "rows", *names],
-            [[value, int(scores["n"]), *(scores.get(name) for name in names)] for value, scores in values.items()],
-        )
+        _print_slices(result, column, values)
     if result.classes:
         worst = sorted(result.classes.items(), key=lambda entry: entry[1]["f1"])[:WORST_CLASSES]
         click.echo("\nweakest classes")
         columns = ("precision", "recall", "f1", "n")
         print_table(["class", *columns], [[label, *(scores[name] for name in columns)] for label, scores in worst])
+    _print_sections(result)
+    if result.cost:
+        click.echo()
+        print_table(["cost", ""], [[name, value] for name, value in result.cost.items()])
+    _print_notes(result)
+
+
+def _print_sections(result: "EvaluationResult") -> None:
+    """How far confidence can be trusted, in sentences."""
+    from trainers.evaluation.confidence import sentences
+
+    lines = sentences(result.sections)
+    if lines:
+        click.echo()
+    for line in lines:
+        click.echo(line)
+
+
+def _print_slices(result: "EvaluationResult", column: str, values: dict[str, dict[str, float]]) -> None:
+    """Each value with all metrics, the first of them with its interval."""
+    names = [name for name in result.metrics if any(name in scores for scores in values.values())]
+    spans = result.slice_intervals.get(column, {})
+    click.echo()
+    print_table(
+        [column, "rows", *names[:1], "interval", *names[1:]],
+        [
+            [
+                value,
+                int(scores["n"]),
+                *(scores.get(name) for name in names[:1]),
+                _interval(spans.get(value, {}).get(names[0]) if names else None),
+                *(scores.get(name) for name in names[1:]),
+            ]
+            for value, scores in values.items()
+        ],
+    )
+
+
+def _print_notes(result: "EvaluationResult") -> None:
+    """What is to be known of the figures, on stderr."""
+    for name, reason in result.sections.get("left_out", {}).items():
+        click.echo(f"{name} is left out: {reason}", err=True)
+    seen = result.sections.get("seen", {})
+    if seen.get("learnt") or seen.get("selected"):
+        click.echo(f"Note: {seen['sentence']}", err=True)
+    if result.sections.get("cached", {}).get("is_cached"):
+        click.echo(f"Evaluated before, at {result.scored_at}; --fresh does it anew", err=True)
+    if "looks" in result.sections:
+        click.echo(f"Note: {result.sections['looks']['sentence']}", err=True)
+
+
+def print_suites(results: list["SuiteResult"]) -> None:
+    """A line for each suite, and what was missed."""
+    rows = []
+    for one in results:
+        name = one.result.headline
+        span = _interval(one.result.intervals.get(name))
+        rows.append(
+            [one.name, one.kind, one.result.n, name, one.result.metrics[name], span, "ok" if one.passed else "MISSED"]
+        )
+    print_table(["suite", "kind", "rows", "metric", "model", "interval", ""], rows)
+    for one in results:
+        for miss in one.misses:
+            click.echo(f"{one.name}: {miss}", err=True)
+
+
+def print_folds(found: "CrossValidation") -> None:
+    """Mean, interval and spread of each metric."""
+    print_table(
+        ["metric", "mean", "interval", "sd", "folds"],
+        [[one.metric, one.mean, _interval(one.interval), one.sd, one.values] for one in found.scores],
+    )
+    click.echo(found.note, err=True)
 
 
 def comparison(result: "EvaluationResult") -> list[list[Any]]:
-    """Rows of metric, model and baseline, led by how much was scored."""
+    """Rows of metric, model, interval and baseline, led by how much was scored."""
     metrics = {"rows": result.n, **result.metrics}
-    return [[name, value, result.baseline.get(name)] for name, value in metrics.items()]
+    return [
+        [name, value, _interval(result.intervals.get(name)), result.baseline.get(name)]
+        for name, value in metrics.items()
+    ]
+
+
+def _interval(span: tuple[float, float] | None) -> str | None:
+    return f"{span[0]:.4g} to {span[1]:.4g}" if span is not None else None
+
+
+def _plain(summary: dict[str, Any]) -> Any:
+    from trainers.evaluation.figures import plain
+
+    return plain(summary)

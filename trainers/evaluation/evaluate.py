@@ -31,7 +31,7 @@ from trainers.evaluation.protocol.looks import describe_looks, looks_at, record_
 from trainers.evaluation.protocol.seen import refuse_selecting_files, seen_rows
 from trainers.evaluation.result import EvaluationResult, Prediction
 from trainers.evaluation.rows import Rows
-from trainers.evaluation.store import EvaluationDirectory, Part, load
+from trainers.evaluation.store import PAGE, EvaluationDirectory, Part, load
 from trainers.evaluation.subjects import FolderSubject, Job, Subject
 from trainers.evaluation.subjects.base import count_rows
 from trainers.evaluation.subjects.vllm_answers import ANSWERS
@@ -304,6 +304,9 @@ def with_sections(result: EvaluationResult, subject: Subject, evaluate: Evaluate
 
 def write_page(result: EvaluationResult, storage: Storage) -> None:
     """The result as one page for people, beside its figures."""
+    from trainers.evaluation.page import render
+
+    storage.write_text(PAGE, render(result))
 
 
 def _folder_of(subject: Subject) -> ModelFolder | None:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 EVALUATIONS = "evaluations"
 SUMMARY = "evaluation.json"
+PAGE = "report.html"
 PREDICTIONS = "predictions"
 NOTES = "notes"
 ORDER = "order"

@@ -87,6 +87,9 @@ class KFoldStage(TrainOnlyStage):
     """Which of them is moved, counted from 0."""
     column: str | None = None
     """Column that names a group, such as a user, whose rows are all in one fold."""
+    time: str | None = None
+    """Column with a number or an ISO date. The rows fall into `folds` + 1 stretches of time; the fold that is moved is the
+    stretch behind those that are learnt from, and later rows are rejected."""
     into: Literal["validation", "test"] = "validation"
     """Where the fold goes."""
 
@@ -94,6 +97,12 @@ class KFoldStage(TrainOnlyStage):
     def fold_is_one_of_the_folds(self) -> Self:
         if self.fold >= self.folds:
             raise ValueError(f"fold={self.fold} is not one of {self.folds} folds, expected 0 to {self.folds - 1}")
+        return self
+
+    @model_validator(mode="after")
+    def rows_are_dealt_in_one_way(self) -> Self:
+        if self.column is not None and self.time is not None:
+            raise ValueError(f"column={self.column} and time={self.time} deal rows out in different ways; keep one")
         return self
 
 

@@ -134,12 +134,28 @@ def test_no_group_is_in_two_folds() -> None:
     assert [len(users) for users in fold_of] == [4, 4, 4]
 
 
+def test_a_fold_by_time_lies_behind_what_is_learnt_from() -> None:
+    rows = numbered(60, day=lambda number: number // 2)
+    for fold in range(3):
+        after = run_here({"kind": "kfold", "fold": fold, "folds": 3, "time": "day", "into": "test"}, rows)
+        days = {
+            split: [record.columns["day"] for record in after if record.split == split and record.rejected is None]
+            for split in ("train", "test")
+        }
+        assert max(days["train"]) < min(days["test"])
+        assert (len(days["train"]), len(days["test"])) == pytest.approx((15 * (fold + 1), 15), abs=2)
+        later = [record for record in after if record.rejected is not None]
+        assert len(later) == 60 - len(days["train"]) - len(days["test"])
+        assert all(record.columns["day"] > max(days["test"]) for record in later)
+
+
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
         ({"kind": "split"}, "more than 0 and less than 1"),
         ({"kind": "split", "test": 0.5, "validation": 0.5}, "more than 0 and less than 1"),
         ({"kind": "kfold", "fold": 5}, "fold=5 is not one of 5 folds"),
+        ({"kind": "kfold", "fold": 0, "column": "user", "time": "day"}, "different ways; keep one"),
     ],
 )
 def test_shares_and_folds_that_mean_nothing_are_refused(settings: dict[str, Any], said: str) -> None:
