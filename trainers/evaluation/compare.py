@@ -14,6 +14,7 @@ from cluster.config import MetricSpec
 from cluster.config.compare import CompareConfig
 from cluster.config.load import nearest
 from cluster.exceptions import ConfigError, DataError, UserError
+from trainers.evaluation import compare_statistics
 from trainers.evaluation.comparison import Compared, Comparison, CostDifference, Difference, Disagreement, listed
 from trainers.evaluation.metrics import Measured, measure, specs_for
 from trainers.evaluation.result import EvaluationResult, Prediction
@@ -35,11 +36,13 @@ class Side:
     Attributes:
         results: its evaluation, or one for each training of it (other seeds).
         where: what the user named, for each.
+        seeds: of each training, where they are known.
     """
 
     name: str
     results: Sequence[EvaluationResult]
     where: Sequence[str] = ()
+    seeds: Sequence[int] = ()
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -51,6 +54,7 @@ class Scored:
         measured: metrics of each run, by name.
         costs: of each run, by name.
         slices: columns and expressions whose values are looked at one by one.
+        seeds: of each training, where they are known.
         left_out: metrics that are not defined on these rows, with the reason.
     """
 
@@ -59,6 +63,7 @@ class Scored:
     measured: list[dict[str, Measured]]
     costs: list[Mapping[str, float]]
     slices: tuple[str, ...] = ()
+    seeds: tuple[int, ...] = ()
     left_out: dict[str, str] = dataclasses.field(default_factory=dict)
 
     @classmethod
@@ -71,7 +76,7 @@ class Scored:
         left_out: dict[str, str] = {}
         measured = [measure(rows, specs, left_out) for rows in runs]
         slices = tuple(dict.fromkeys(name for one in side.results for name in one.slices))
-        return cls(side.name, runs, measured, [one.cost for one in side.results], slices, left_out)
+        return cls(side.name, runs, measured, [one.cost for one in side.results], slices, tuple(side.seeds), left_out)
 
     @property
     def names(self) -> list[str]:
@@ -89,7 +94,7 @@ class Scored:
             {metric: dataclasses.replace(one[metric], statistic=one[metric].statistic.take(indices))}
             for one in self.measured
         ]
-        return Scored(self.name, [rows.take(indices) for rows in self.runs], taken, self.costs, self.slices)
+        return Scored(self.name, [rows.take(indices) for rows in self.runs], taken, self.costs, self.slices, self.seeds)
 
     def value(self, metric: str) -> float:
         """Mean over the runs."""
@@ -211,8 +216,6 @@ class Pair:
 
     def difference(self, metric: str, *, confidence: float | None = None, margin: float | None = None) -> Difference:
         """All about the difference in one metric but the correction over others."""
-        from trainers.evaluation import compare_statistics
-
         confidence = confidence or self.config.confidence
         margin = self.config.margins.get(metric) if margin is None else margin
         measured = self.first.measured[0][metric]
@@ -233,7 +236,7 @@ class Pair:
             return dataclasses.replace(blank, note="the metric is not defined on these rows")
         statistics = [[one[metric].statistic for one in side.measured] for side in (self.first, self.second)]
         try:
-            found = compare_statistics.between(statistics[0], statistics[1], blank, self.paired, self.config)
+            found = compare_statistics.between(statistics[0], statistics[1], blank, self._found_on, self.config)
         except UserError as error:  # too few rows, or a metric that most samples of them do not define
             return dataclasses.replace(blank, note=str(error))
         return found
@@ -270,8 +273,6 @@ class Pair:
         Raises:
             ConfigError: for one that was not measured on both.
         """
-        from trainers.evaluation import compare_statistics
-
         if not all(name in one for one in self._all_costs):
             known = [known for known in self.first.costs[0] if all(known in one for one in self._all_costs)]
             raise ConfigError(unknown(name, known, "cost"))
@@ -283,6 +284,11 @@ class Pair:
         sure = confidence or self.config.confidence
         low, high = compare_statistics.log_ratio_interval(latencies[0], latencies[1], self.paired, self.config, sure)
         return dataclasses.replace(found, interval=(low, high))
+
+    @property
+    def _found_on(self) -> compare_statistics.FoundOn:
+        seeds = self.first.seeds
+        return compare_statistics.FoundOn(self.paired, bool(seeds) and seeds == self.second.seeds)
 
     @property
     def _all_costs(self) -> Iterator[Mapping[str, float]]:
@@ -441,12 +447,24 @@ def score(sides: Sequence[Side], config: CompareConfig, specs: Sequence[MetricSp
     return aligned(sides, config, specs_for(next(iter(kinds)), specs))
 
 
+def _check_runs(sides: Sequence[Side]) -> None:
+    runs = {side.name: len(side.results) for side in sides}
+    if min(runs.values()) == 1 < max(runs.values()):
+        said = ", ".join(f"{name} for {number}" for name, number in runs.items())
+        raise ConfigError(
+            f"found models that stand for different numbers of trainings ({said}); expected one each, or several each, since "
+            "one training does not tell how much its seed matters"
+        )
+
+
 def aligned(sides: Sequence[Side], config: CompareConfig, specs: Sequence[MetricSpec]) -> list[Scored]:
     """The models over the rows that are compared, with exactly these metrics.
 
     Raises:
+        ConfigError: for one training against several.
         UnpairedRows: for evaluations of different rows.
     """
+    _check_runs(sides)
     chosen = align(sides, config.rows)
     return [Scored.of(side, indices, specs) for side, indices in zip(sides, chosen, strict=True)]
 
@@ -504,6 +522,4 @@ def _notes(sides: Sequence[Side], scored: Sequence[Scored]) -> list[str]:
             other = seen.setdefault(result.fingerprint or id(result), side.name)
             if other != side.name:
                 notes.append(f"{other} and {side.name} are the same evaluation: they cannot differ")
-    if any(len(side.results) > 1 for side in sides) and any(len(side.results) == 1 for side in sides):
-        notes.append("some models stand for one training only, so how much its seed matters is taken from the others")
     return notes

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,24 +13,41 @@ from cluster.config.compare import CompareConfig
 from trainers.evaluation.comparison import Difference
 from trainers.evaluation.statistic import Statistic, Sums, Whole
 
+if TYPE_CHECKING:
+    from trainers.evaluation.statistics.seeds import SeedEffect
+
+HALVINGS = 16
 USUAL_POINTS, USUAL_PART = 0.01, 0.02
 """What power is told for where no margin is given: one point of a share, or this part of the value."""
 
 
+@dataclasses.dataclass(frozen=True)
+class FoundOn:
+    """What the two models have in common.
+
+    Attributes:
+        same_rows: every run of both was scored on the same rows.
+        same_seeds: run i of both was trained with the same seed.
+    """
+
+    same_rows: bool = True
+    same_seeds: bool = False
+
+
 def between(
-    first: Sequence[Statistic], second: Sequence[Statistic], blank: Difference, paired: bool, config: CompareConfig
+    first: Sequence[Statistic], second: Sequence[Statistic], blank: Difference, found_on: FoundOn, config: CompareConfig
 ) -> Difference:
     """Fill in a difference whose names and values are known.
 
     Args:
-        first, second: the metric of each run of the two models; over the same rows where `paired`.
+        first, second: the metric of each run of the two models.
 
     Raises:
         UserError: for too few rows, or a metric that most samples of them do not define.
     """
     if len(first) > 1 or len(second) > 1:
-        return _over_runs(first, second, blank, paired, config)
-    return _of_one_run(first[0], second[0], blank, paired, config)
+        return _over_runs(first, second, blank, found_on, config)
+    return _of_one_run(first[0], second[0], blank, found_on.same_rows, config)
 
 
 def _of_one_run(
@@ -117,6 +134,45 @@ def logarithm(statistic: Statistic) -> Statistic:
 
 
 def _over_runs(
-    first: Sequence[Statistic], second: Sequence[Statistic], blank: Difference, paired: bool, config: CompareConfig
+    first: Sequence[Statistic], second: Sequence[Statistic], blank: Difference, found_on: FoundOn, config: CompareConfig
 ) -> Difference:
-    raise NotImplementedError
+    """Of several trainings each: runs and rows as crossed random effects, so that it is a difference of methods."""
+    from scipy import stats
+
+    from trainers.evaluation.statistics.seeds import over_seeds
+
+    def over(confidence: float) -> SeedEffect:
+        sides: Any = (first, second)
+        if not found_on.same_rows:
+            sides = [[one.value for one in side] for side in (first, second)]
+        return over_seeds(*sides, paired=found_on.same_seeds, confidence=confidence)
+
+    found = over(blank.confidence)
+    interval = found.interval
+    error = (interval.high - interval.low) / 2 / float(stats.norm.ppf((1 + blank.confidence) / 2))
+    higher = (found.difference > 0) == (blank.higher_is_better is not False)
+    filled = dataclasses.replace(
+        blank,
+        interval=(interval.low, interval.high),
+        method=interval.method,
+        test="crossed random effects",
+        p_value=found.p_value,
+        effect="difference over the deviation between seeds" if found.between_seeds else None,
+        effect_size=found.difference / found.between_seeds if found.between_seeds else None,
+        probability_better=1 - found.p_value / 2 if higher else found.p_value / 2,
+        equivalence_p=_smallest_level(over, blank.margin) if blank.margin else None,
+        seed_deviation=found.between_seeds,
+        note=found.sentence,
+    )
+    # How many rows would do is not told: more rows do not make up for few trainings
+    return dataclasses.replace(_with_power(filled, blank.n, error), power_sentence=None)
+
+
+def _smallest_level(over: Callable[[float], SeedEffect], margin: float) -> float:
+    """P-value of two one-sided tests of a difference within the margin, by halving: the smallest level whose interval keeps it."""
+    low, high = 0.0, 0.5
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        interval = over(1 - 2 * middle).interval
+        low, high = (low, middle) if -margin < interval.low and interval.high < margin else (middle, high)
+    return high

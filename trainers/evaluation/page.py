@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cluster.progress import duration
+from trainers.evaluation.compare import headline_of
 from trainers.evaluation.page_plots import forest, heat_table, shortened, steps
 from trainers.evaluation.result import EvaluationResult, Prediction
 from trainers.report import cards, document, flatten, format_value, plot, section, table
@@ -58,12 +59,11 @@ def _file(name: str) -> str:
 
 
 def _top(result: EvaluationResult) -> str:
-    shown = [
-        (_spaced(result.headline), format_value(result.headline, result.metrics[result.headline]), _beside(result))
-    ]
+    headline = headline_of(list(result.metrics))
+    shown = [(_spaced(headline), format_value(headline, result.metrics[headline]), _beside(result, headline))]
     for name in ("macro_f1", "loss", "perplexity", "field_accuracy"):
-        if name in result.metrics and name != result.headline:
-            shown.append((_spaced(name), format_value(name, result.metrics[name]), ""))
+        if name in result.metrics and name != headline:
+            shown.append((_spaced(name), format_value(name, result.metrics[name]), _beside(result, name)))
     calibration = result.sections.get("calibration")
     if calibration:
         error = calibration["as_it_is"]["figures"].get("ece", {}).get("value")
@@ -74,12 +74,8 @@ def _top(result: EvaluationResult) -> str:
     return cards(shown)
 
 
-def _beside(result: EvaluationResult) -> str:
-    interval = result.intervals.get(result.headline)
-    if interval:
-        low, high = (format_value(result.headline, float(bound)) for bound in interval)
-        return f"{low} to {high}"
-    return ""
+def _beside(result: EvaluationResult, name: str) -> str:
+    return " to ".join(format_value(name, float(bound)) for bound in result.intervals.get(name, ()))
 
 
 def _metrics(result: EvaluationResult) -> str:
@@ -107,7 +103,7 @@ def _slices(result: EvaluationResult) -> str:
 
 
 def _slice(result: EvaluationResult, column: str, values: Mapping[str, Values]) -> str:
-    name, intervals = result.headline, result.slice_intervals.get(column, {})
+    name, intervals = headline_of(list(result.metrics)), result.slice_intervals.get(column, {})
     names = list(dict.fromkeys(metric for scores in values.values() for metric in scores if metric != "n"))
     rows = [
         [value, format_value("n", int(scores["n"])), *(format_value(metric, scores.get(metric)) for metric in names)]

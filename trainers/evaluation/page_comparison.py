@@ -95,7 +95,7 @@ def _table(found: Sequence[Difference], first: str, second: str) -> str:
             f"{one.n:,}",
             one.test or "-",
             p_text(one.p_adjusted),
-            f"{one.effect} {one.effect_size:.2g} ({one.effect_words})" if one.effect_size is not None else "-",
+            _effect(one),
             "-" if one.probability_better is None else f"{one.probability_better:.1%}",
             one.verdict,
             one.power_sentence or one.note or "",
@@ -104,6 +104,12 @@ def _table(found: Sequence[Difference], first: str, second: str) -> str:
     ]
     header = ["metric", first, second, "difference", "interval", "rows", "test", "p, corrected", "effect"]
     return table([*header, "probably better", "verdict", "what these rows can show"], rows)
+
+
+def _effect(one: Difference) -> str:
+    if one.effect_size is None:
+        return "-"
+    return f"{one.effect} {one.effect_size:.2g}" + (f" ({one.effect_words})" if one.effect_words else "")
 
 
 def _left_out(comparison: Comparison) -> str:

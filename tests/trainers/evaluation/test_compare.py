@@ -35,7 +35,14 @@ def evaluated(accuracy, n=400, seed=0, easy=None, fingerprint="", **more):
         )
         for index, (reference, hit) in enumerate(zip(references, right, strict=True))
     ]
-    values = {"metrics": {}, "baseline": {}, "baseline_answer": None, "slices": {"channel": {}}, "classes": {}, "duration_s": 1.0}
+    values = {
+        "metrics": {},
+        "baseline": {},
+        "baseline_answer": None,
+        "slices": {"channel": {}},
+        "classes": {},
+        "duration_s": 1.0,
+    }
     return EvaluationResult(
         "classification", n, **values, predictions=predictions, labels=LABELS, fingerprint=fingerprint, **more
     )
@@ -211,3 +218,35 @@ def test_a_comparison_is_plain_json(strong_and_weak):
 
     found = json.loads(json.dumps(strong_and_weak.summary()))
     assert found["differences"][0]["metric"] and found["sentences"][0].endswith("better")
+
+
+# -- several trainings ----------------------------------------------------------------------------
+
+
+def trained(name, *accuracies, seed=0):
+    results = [evaluated(accuracy, seed=seed + at) for at, accuracy in enumerate(accuracies)]
+    return Side(name, results, seeds=tuple(range(len(results))))
+
+
+def test_over_seeds_it_is_the_method_that_is_better_or_not():
+    clear = compare([trained("A", 0.7, 0.72, 0.71), trained("B", 0.9, 0.88, 0.89, seed=9)], QUICK).of("accuracy")
+    assert (clear.verdict, clear.runs, clear.test) == ("better", (3, 3), "crossed random effects")
+    assert clear.first_value == pytest.approx(0.71, abs=0.03)
+    # Seed by seed 8 points apart: on 400 rows each pair of runs differs, the methods do not
+    seeds = compare([trained("A", 0.7, 0.78, 0.86), trained("B", 0.79, 0.71, 0.87, seed=9)], QUICK)
+    assert seeds.of("accuracy").verdict == "no difference shown"
+    assert seeds.of("accuracy").seed_deviation > 0.05
+    assert "another seed alone moves the difference" in seeds.of("accuracy").note
+
+
+def test_several_trainings_may_be_equivalent_within_a_margin():
+    config = QUICK.model_copy(update={"margins": {"accuracy": 0.05}})
+    alike = [trained("A", 0.8, 0.8, 0.8), trained("B", 0.8, 0.8, 0.8, seed=9)]
+    assert compare(alike, config).of("accuracy").verdict == "equivalent within 5 points"
+    narrow = QUICK.model_copy(update={"margins": {"accuracy": 0.0001}})
+    assert compare(alike, narrow).of("accuracy").verdict == "no difference shown"
+
+
+def test_one_training_against_several_is_refused():
+    with pytest.raises(ConfigError, match=r"A for 3, B for 1.*expected one each, or several each"):
+        compare([trained("A", 0.8, 0.8, 0.8), trained("B", 0.8)], QUICK)
