@@ -3,6 +3,7 @@
 from trainers.evaluation.statistics.bayes import Posterior, posterior, probability_better
 from trainers.evaluation.statistics.checks import UnpairedRows, pair_rows
 from trainers.evaluation.statistics.correction import benjamini_hochberg, holm
+from trainers.evaluation.statistics.descriptive import Correlation, Description, correlation, describe
 from trainers.evaluation.statistics.differences import Difference, difference, difference_interval
 from trainers.evaluation.statistics.effects import (
     Effect,
@@ -18,6 +19,16 @@ from trainers.evaluation.statistics.equivalence import Equivalence, equivalence,
 from trainers.evaluation.statistics.intervals import Interval, bootstrap, interval_for, student_t, wilson
 from trainers.evaluation.statistics.power import Power, power_of, power_of_share
 from trainers.evaluation.statistics.resampling import resample
+from trainers.evaluation.statistics.seeds import SeedEffect, over_seeds
+from trainers.evaluation.statistics.sequential import (
+    BoundedSequence,
+    ConfidenceSequence,
+    MeanSequence,
+    SequentialResult,
+    SequentialTest,
+    ShareSequence,
+)
+from trainers.evaluation.statistics.simulation import Simulation, simulate_scores, simulate_strategies
 from trainers.evaluation.statistics.tests import (
     TestResult,
     choose_test,
@@ -34,12 +45,22 @@ from trainers.evaluation.statistics.tests import (
 )
 
 __all__ = [
+    "BoundedSequence",
+    "ConfidenceSequence",
+    "Correlation",
+    "Description",
     "Difference",
     "Effect",
     "Equivalence",
     "Interval",
+    "MeanSequence",
     "Posterior",
     "Power",
+    "SeedEffect",
+    "SequentialResult",
+    "SequentialTest",
+    "ShareSequence",
+    "Simulation",
     "TestResult",
     "UnpairedRows",
     "benjamini_hochberg",
@@ -49,6 +70,8 @@ __all__ = [
     "cohens_d",
     "cohens_dz",
     "cohens_h",
+    "correlation",
+    "describe",
     "difference",
     "difference_interval",
     "effect_size",
@@ -60,6 +83,7 @@ __all__ = [
     "non_inferiority",
     "odds_ratio",
     "one_sample",
+    "over_seeds",
     "pair_rows",
     "paired_bootstrap",
     "paired_t",
@@ -70,6 +94,8 @@ __all__ = [
     "probability_better",
     "resample",
     "risk_difference",
+    "simulate_scores",
+    "simulate_strategies",
     "student_t",
     "two_proportions",
     "unpaired_bootstrap",
