@@ -109,7 +109,7 @@ def command(folds: int | None, repeats: int, fold_groups: str | None, fold_time:
     asked = Asked(**{name: named[name] for name in names}, settings=settings)
     if folds is not None:
         return _cross_validate(asked, folds, repeats, fold_groups, fold_time)
-    found = _find(asked)
+    found = find(asked)
     if asked.calibrate:
         return calibrate(found.subject, as_sources(asked.data), found.evaluate, found.cluster, asked.as_json)
     return _run_suites(asked, found) if asked.suites else _run(asked, found)
@@ -119,7 +119,7 @@ def _run(asked: Asked, found: Found) -> int:
     from cluster.session import ray_session
     from trainers.evaluation import evaluate_subject
 
-    files = as_sources(asked.data) or _test_sources(found, asked.target)
+    files = as_sources(asked.data) or test_sources(found, asked.target)
     with ray_session(found.cluster):
         result = evaluate_subject(
             found.subject,
@@ -175,7 +175,12 @@ def _how(asked: Asked, found: Found) -> Any:
     return How(found.storage_path, asked.fresh, on_progress=show_progress)
 
 
-def _test_sources(found: Found, target: str) -> list[AnySource]:
+def test_sources(found: Found, target: str) -> list[AnySource]:
+    """The test rows that its config names.
+
+    Raises:
+        UserError: if it names none.
+    """
     configured = found.config.data.sources("test") if found.config else []
     if not configured:
         raise UserError(f"{target}: there is no data.test to score; name a file with --data")
@@ -185,7 +190,12 @@ def _test_sources(found: Found, target: str) -> list[AnySource]:
 # -- what is scored -------------------------------------------------------------------------------
 
 
-def _find(asked: Asked) -> Found:
+def find(asked: Asked) -> Found:
+    """What a target names: a run.yaml, a run directory, a model folder, a registered version or an endpoint.
+
+    Raises:
+        UserError: saying what was found there, and what to give instead.
+    """
     if asked.target.startswith(("http://", "https://")):
         return _find_endpoint(asked)
     for name in ("model", "config"):
