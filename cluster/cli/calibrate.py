@@ -1,31 +1,40 @@
 """`mobula evaluate --calibrate`: fit a model folder's probabilities on validation rows."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from cluster.cli.output import print_json, print_table
+from cluster.config import ClusterConfig, EvaluateConfig
 from cluster.config.data import AnySource
+from cluster.exceptions import UserError
 
 if TYPE_CHECKING:
-    from serving.target import Target
     from trainers.evaluation.confidence import Calibration
+    from trainers.evaluation.subjects import Subject
 
 
-def calibrate(found: "Target", files: list[AnySource], settings: dict[str, Any], as_json: bool) -> int:
-    """Fit on the run's validation rows, or on those of `files`; write `calibration.json` into the folder, and say what it holds."""
-    from cluster.config import EvaluateConfig
+def calibrate(
+    subject: "Subject", files: list[AnySource], evaluate: EvaluateConfig, cluster: ClusterConfig, as_json: bool
+) -> int:
+    """Fit on the run's validation rows, or on those of `files`; write `calibration.json` into the folder, and say what it holds.
+
+    Raises:
+        UserError: for an endpoint, which has no folder to write into.
+    """
     from cluster.session import ray_session
     from cluster.storage import Storage
     from trainers.evaluation.confidence.fit import calibrate_folder, write_calibration
+    from trainers.evaluation.subjects import FolderSubject
 
-    folder = found.folder
-    configured = folder.config.evaluate if folder.config else EvaluateConfig()
-    evaluate = EvaluateConfig.model_validate(configured.model_dump() | settings)
-    scratch = Storage.open(found.cluster.storage_path).child("scratch")
-    with ray_session(found.cluster):
-        calibration = calibrate_folder(folder, files, evaluate, scratch=scratch)
-    place = write_calibration(calibration, Storage.open(folder.path))
+    if not isinstance(subject, FolderSubject):
+        raise UserError(
+            f"{subject.name}: --calibrate writes into a model folder, and this is an endpoint; name its folder"
+        )
+    scratch = Storage.open(cluster.storage_path).child("scratch")
+    with ray_session(cluster):
+        calibration = calibrate_folder(subject.folder, files, evaluate, scratch=scratch)
+    place = write_calibration(calibration, Storage.open(subject.folder.path))
     if as_json:
         print_json({"written": place, **calibration.described})
     else:
