@@ -32,8 +32,13 @@ MODEL = "model"
 PACKAGES = ("torch", "transformers", "peft", "deepspeed", "ray", "datasets", "tokenizers", "safetensors")
 
 
-def export(config: RunConfig, run_url: str, prepared_url: str, step: int, metrics: Mapping[str, Any]) -> str:
+def export(
+    config: RunConfig, run_url: str, prepared_url: str, step: int, metrics: Mapping[str, Any], name: str = MODEL
+) -> str:
     """Write the model folder of a run from the checkpoint of `step`.
+
+    Args:
+        name: of the folder in the run directory.
 
     Returns:
         Path or URL of the folder, which appears whole or not at all where the storage is local.
@@ -53,8 +58,8 @@ def export(config: RunConfig, run_url: str, prepared_url: str, step: int, metric
         (folder / "run.yaml").write_text(dump_config(config))
         (folder / "metrics.json").write_text(json.dumps(dict(metrics), indent=2) + "\n")
         (folder / "lineage.json").write_text(json.dumps(lineage(config, prepared, tokenizer, step), indent=2) + "\n")
-        run.upload_folder(folder, MODEL)
-    return run.place(MODEL)
+        run.upload_folder(folder, name)
+    return run.place(name)
 
 
 def _write_weights(
