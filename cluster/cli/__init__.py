@@ -19,6 +19,7 @@ VERBS = {
     "train": ("cluster.cli.train:command", "Fine-tune the model that a run.yaml describes."),
     "tune": ("cluster.cli.tune:command", "Search the settings that a run.yaml leaves open."),
     "evaluate": ("cluster.cli.evaluate:command", "Score a model folder on a data file."),
+    "compare": ("cluster.cli.compare:command", "Say which model is better, and decide by a gate."),
     "serve": ("cluster.cli.serve:command", "Serve a run, a model folder or a registered version."),
     "chat": ("cluster.cli.chat:command", "Talk to a served model in the terminal."),
     "status": ("cluster.cli.status:command", "Show how far a run is and how it ended."),

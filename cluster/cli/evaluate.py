@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from pydantic import ValidationError
 
 from cluster.cli.calibrate import calibrate
 from cluster.cli.output import json_option, print_json, print_table, storage_option
+from cluster.cli.sections import overridden
 from cluster.config import ClusterConfig, EvaluateConfig, RunConfig
 from cluster.config.data import AnySource, as_sources
 from cluster.exceptions import ConfigError, UserError
@@ -30,18 +30,18 @@ class Asked:
     """What the command line says."""
 
     target: str
-    overrides: tuple[str, ...]
-    data: tuple[str, ...]
-    slices: tuple[str, ...]
-    suites: tuple[str, ...]
-    model: str | None
-    config: str | None
-    calibrate: bool
-    fresh: bool
-    output: Path | None
-    storage_path: str
-    as_json: bool
-    settings: dict[str, int]
+    overrides: tuple[str, ...] = ()
+    data: tuple[str, ...] = ()
+    slices: tuple[str, ...] = ()
+    suites: tuple[str, ...] = ()
+    model: str | None = None
+    config: str | None = None
+    calibrate: bool = False
+    fresh: bool = False
+    output: Path | None = None
+    storage_path: str = "runs"
+    as_json: bool = False
+    settings: dict[str, int] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -229,22 +229,10 @@ def _loaded(path: str) -> RunConfig:
 
 def _settings(config: RunConfig | None, asked: Asked) -> EvaluateConfig:
     """`evaluate` of the config, with what the command line says in its place."""
-    from cluster.config.load import Source, nearest
-
-    base = config.evaluate if config else EvaluateConfig()
-    source = Source(Path("overrides"), {"evaluate": base.model_dump(mode="json")}, {})
     for override in asked.overrides:
         if not override.startswith("evaluate."):
             raise ConfigError(f"{override!r}: a trained model is scored as it is; override evaluate.* keys only")
-        source.override(override)
-    try:
-        return EvaluateConfig.model_validate(source.values["evaluate"] | asked.settings)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(["evaluate", *map(str, first["loc"])])
-        guess = nearest(str(first["loc"][-1]), EvaluateConfig.model_fields) if first["loc"] else None
-        hint = f"unknown key{f'; did you mean {guess}?' if guess else ''}"
-        raise ConfigError(f"{key}: {hint if first['type'] == 'extra_forbidden' else first['msg']}") from error
+    return overridden("evaluate", config.evaluate if config else EvaluateConfig(), asked.overrides, asked.settings)
 
 
 # -- what is printed ------------------------------------------------------------------------------

@@ -17,6 +17,8 @@ from typing import Annotated, Any, ClassVar, Union, get_args, get_origin
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from cluster.config.base import Config
+from cluster.config.gate import GateConfig
 from cluster.config.run import RunConfig
 from cluster.exceptions import ConfigError
 
@@ -81,6 +83,25 @@ def _variant(path: Path, overrides: Sequence[str], variant: str, offset: int) ->
     except ValidationError as error:
         reason = error.errors()[0]["msg"].removeprefix("Value error, ")
         raise ConfigError(f"{source.places.get(key, path)}: compare.variants.{variant}: {reason}") from error
+
+
+def load_gate(path: str | Path) -> GateConfig:
+    """The `gate:` section of a file: of a run.yaml, or a file that holds nothing else, with or without the word `gate:`."""
+    source = Source.read(Path(path))
+    if "gate" not in source.values:
+        source.values = {"gate": source.values}
+        source.places = {(): f"{path}:1", **{("gate", *keys): place for keys, place in source.places.items()}}
+    source.anchor_paths()
+    try:
+        return _GateFile.model_validate({"gate": source.values["gate"]}).gate
+    except ValidationError as error:
+        raise ConfigError("\n".join(_Problems(source, error).sentences())) from error
+
+
+class _GateFile(Config):
+    """What is read of a file that is asked for its gate."""
+
+    gate: GateConfig
 
 
 def dump_config(config: RunConfig) -> str:

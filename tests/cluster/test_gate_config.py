@@ -5,7 +5,7 @@ from pydantic import ValidationError
 
 from cluster.config import GateConfig
 from cluster.config.gate import AtLeast, AtMost, AtMostRatio, Better, NotWorse, Slices
-from cluster.config.load import dump_config, load_config
+from cluster.config.load import dump_config, load_config, load_gate
 from cluster.exceptions import ConfigError
 
 RUN_YAML = """\
@@ -74,3 +74,22 @@ def test_a_mistake_in_a_clause_is_named_with_its_line(tmp_path, written, told):
     path.write_text(RUN_YAML.replace("accuracy not lower than champion by more than 0.5 points, 95 %", written))
     with pytest.raises(ConfigError, match=told):
         load_config(path)
+
+
+@pytest.mark.parametrize("text", [RUN_YAML, "gate: {clauses: [accuracy better]}\n", "clauses: [accuracy better]\n"])
+def test_a_gate_may_stand_in_a_file_of_its_own(tmp_path, text):
+    path = tmp_path / "gate.yaml"
+    path.write_text(text)
+    assert load_gate(path).confidence == 0.95
+
+
+def test_a_mistake_in_a_file_of_clauses_is_named_with_its_line(tmp_path):
+    path = tmp_path / "gate.yaml"
+    path.write_text("clauses:\n- accuracy better\n- {kind: at_lest, metric: loss, value: 1}\n")
+    with pytest.raises(
+        ConfigError, match=r"gate\.yaml:3: gate\.clauses\.1\.kind: found 'at_lest', .* did you mean at_least\?"
+    ):
+        load_gate(path)
+    path.write_text("clauses: []\n")
+    with pytest.raises(ConfigError, match=r"gate\.yaml:1: gate\.clauses"):
+        load_gate(path)

@@ -37,6 +37,12 @@ def render_comparison(comparison: Comparison, decision: Decision | None = None) 
     return document(html.escape(" · ".join(names)), "Mobula comparison", html.escape(subtitle), parts)
 
 
+def render_decision(decision: Decision) -> str:
+    """The page of a gate on a first version, which has nothing to be compared with."""
+    parts = [cards([("gate", decision.verdict, decision.candidate)]), section("Gate", _gate(decision))]
+    return document(html.escape(decision.candidate), "Mobula gate", html.escape(decision.verdict), parts)
+
+
 def _top(comparison: Comparison, decision: Decision | None) -> str:
     shown = [
         (f"{one.second} against {one.first}", one.verdict, f"{one.metric} {_change(one)}")
