@@ -15,7 +15,7 @@ from cluster.progress import Row
 from tuning.report.settings import Settings
 from tuning.study import TrialOutcome
 
-FENCE = 1.5
+FENCE = 3.0
 """Interquartile ranges beyond the worse quartile, from which a score counts as that far: one that diverged would
 otherwise outweigh all others."""
 _LESS_IS_BETTER = ("loss", "perplexity", "_s", "tokens", "memory", "energy", "error", "step", "latency", "calibration")

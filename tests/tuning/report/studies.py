@@ -23,7 +23,7 @@ def study_of(score, num_trials=60, *, space=None, seed=0, noise=0.01, metric="ev
     for number, unit in enumerate(rng.random((num_trials, len(space)))):
         values = settings.values(unit)
         known = {key.split(".")[-1]: settings.unit(key, value) for key, value in values.items()}
-        found = {metric: float(score(**known) + rng.normal(0.0, noise)), "eval_loss": 1.0, "step": 10, "tokens": 1000}
+        found = {"eval_loss": 1.0, "step": 10, "tokens": 1000, metric: float(score(**known) + rng.normal(0.0, noise))}
         trials.append(TrialFacts(TrialOutcome(f"trial-{number}", values, found), finished_at=f"{number:06d}"))
     facts = StudyFacts.of([], space, metric, maximises=maximises)
     return StudyFacts(facts.name, space, facts.objectives, trials)
