@@ -1,6 +1,7 @@
 """The config models of `run.yaml`. Imports neither torch nor ray."""
 
 from cluster.config.base import Config
+from cluster.config.card import CardConfig
 from cluster.config.compare import CompareConfig
 from cluster.config.data import Columns, DataConfig
 from cluster.config.evaluate import EvaluateConfig, MetricSpec
@@ -13,6 +14,7 @@ from cluster.config.serve import ServeConfig
 from cluster.config.train import Classification, FullWeights, Lora, SupervisedFineTuning, TrainConfig
 
 __all__ = [
+    "CardConfig",
     "Classification",
     "ClusterConfig",
     "Columns",

@@ -6,6 +6,7 @@ from typing import Self
 from pydantic import Field, field_validator, model_validator
 
 from cluster.config.base import Config
+from cluster.config.card import CardConfig
 from cluster.config.compare import CompareConfig
 from cluster.config.data import DataConfig
 from cluster.config.evaluate import EvaluateConfig
@@ -36,6 +37,8 @@ class RunConfig(Config):
     """How `mobula compare` holds it against others."""
     gate: GateConfig | None = None
     """When it may take the place of the version before it; `mobula compare --gate` decides."""
+    card: CardConfig = CardConfig()
+    """What the model card says that no run can know."""
     serve: ServeConfig = ServeConfig()
     """How the trained model is served."""
     cluster: ClusterConfig = ClusterConfig()

@@ -148,8 +148,9 @@ class EvaluationResult:
 
     @property
     def headline(self) -> str:
-        """Name of the metric that says it all: accuracy, exact_match or, where nothing can be compared, loss."""
-        return next(name for name in ("accuracy", "exact_match", "loss") if name in self.metrics)
+        """Name of the metric that says it all: accuracy, exact_match, ... or, where nothing can be compared, loss."""
+        known = ("accuracy", "exact_match", "dialogue_success", "judge", "loss")
+        return next((name for name in known if name in self.metrics), next(iter(self.metrics), "n"))
 
     def summary(self) -> dict[str, Any]:
         """Everything but the single predictions, ready for JSON."""
