@@ -18,6 +18,7 @@ VERBS = {
     "data": ("cluster.cli.data:command", "Look at rows and at what the stages make of them."),
     "train": ("cluster.cli.train:command", "Fine-tune the model that a run.yaml describes."),
     "tune": ("cluster.cli.tune:command", "Search the settings that a run.yaml leaves open."),
+    "ensemble": ("cluster.cli.ensemble:command", "Let several models answer as one."),
     "evaluate": ("cluster.cli.evaluate:command", "Score a model folder on a data file."),
     "compare": ("cluster.cli.compare:command", "Say which model is better, and decide by a gate."),
     "serve": ("cluster.cli.serve:command", "Serve a run, a model folder or a registered version."),

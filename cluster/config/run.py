@@ -9,6 +9,7 @@ from cluster.config.base import Config
 from cluster.config.card import CardConfig
 from cluster.config.compare import CompareConfig
 from cluster.config.data import DataConfig
+from cluster.config.ensemble import EnsembleConfig
 from cluster.config.evaluate import EvaluateConfig
 from cluster.config.gate import GateConfig
 from cluster.config.model import ModelConfig
@@ -31,6 +32,8 @@ class RunConfig(Config):
     """How it is learnt."""
     tune: TuneConfig | None = None
     """Which settings `mobula tune` searches."""
+    ensemble: EnsembleConfig | None = None
+    """Which models answer together; `mobula ensemble` builds it."""
     evaluate: EvaluateConfig = EvaluateConfig()
     """How the trained model is scored, after training and by `mobula evaluate`."""
     compare: CompareConfig = CompareConfig()
