@@ -14,6 +14,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from cluster.config import RunConfig
+from cluster.config.load import dump_config
 from cluster.exceptions import ConfigError, MobulaError, ResourceError
 from cluster.runs import Record, RunDirectory
 from cluster.session import ray_session, resources
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 STUDY, TRIALS = "study.json", "trials"
+FILE = "study.yaml"
+"""The file that the study was last run with, as resolved."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,6 +51,13 @@ class TrialOutcome:
     result: dict[str, Any]
     stopped: bool = False
     error: str | None = None
+
+    @classmethod
+    def of(cls, name: str, record: Record) -> TrialOutcome:
+        """What the record of a trial says."""
+        known = record.details
+        result = known.get("result") or {}
+        return cls(name, known.get("values", {}), result, stopped=bool(known.get("stopped")), error=record.error)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,6 +102,7 @@ class Study:
             ResourceError: if the cluster cannot hold one trial.
             MobulaError: if no trial ended with a score.
         """
+        self.storage.write_text(FILE, dump_config(self.config))
         with ray_session(self.config.cluster):
             self._check_room()
             self._prepare()
@@ -110,18 +121,8 @@ class Study:
             if not folder.exists(f"{name}/record.json"):
                 continue
             record = Record(**folder.read_json(f"{name}/record.json"))
-            if record.state == "running":
-                continue
-            known = record.details
-            found.append(
-                TrialOutcome(
-                    name,
-                    known.get("values", {}),
-                    known.get("result") or {},
-                    stopped=bool(known.get("stopped")),
-                    error=record.error,
-                )
-            )
+            if record.state != "running":
+                found.append(TrialOutcome.of(name, record))
         return found
 
     def _check_room(self) -> None:
@@ -159,7 +160,7 @@ class Study:
             tune.with_resources(tune.with_parameters(Trial, plan=self._plan()), self._bundles()),
             param_space=first_draws(self.settings) if self.settings.is_population else None,
             tune_config=tune.TuneConfig(
-                search_alg=None if self.settings.is_population else self._searcher(),
+                search_alg=None if self.settings.is_population else self._searcher(self.settings.num_trials - missing),
                 scheduler=build_scheduler(self.settings),
                 num_samples=missing,
                 max_concurrent_trials=self._concurrency(),
