@@ -34,6 +34,7 @@ format: $(DEV) ## Format the code
 
 docs: $(RUNTIME) ## Write the pages of docs/ that come from the code
 	$(PYTHON_IN) -m cluster.docs
+	$(PYTHON_IN) -m trainers.evaluation.metrics.page
 
 benchmark: $(BENCHMARK) ## Measure the claims beside their peers
 	$(PYTHON_IN) -m tests.benchmarks

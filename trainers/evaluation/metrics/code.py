@@ -14,6 +14,7 @@ import numpy as np
 
 from cluster.exceptions import ConfigError
 from trainers.evaluation.metrics.base import LeftOut, Notes
+from trainers.evaluation.metrics.common import columns_there
 from trainers.evaluation.result import Prediction
 from trainers.evaluation.rows import Rows
 from trainers.evaluation.sandbox import Limits, Outcome, run_python
@@ -73,7 +74,7 @@ def pass_at_k(
         raise ConfigError(f"metric pass_at_k: found k={k}; expected numbers of answers, from 1")
     runs, passed = rows.note("code_runs"), rows.note("code_passed")
     if np.isnan(runs).all():
-        return LeftOut(f"no row has both an answer and tests in the column {tests!r}")
+        return LeftOut(f"no row has both an answer and tests in the column {tests!r}; {columns_there(rows)}")
     return {f"pass@{depth}": _estimate(runs, passed, depth) for depth in depths}
 
 
@@ -105,9 +106,6 @@ def run_tests(
 ) -> Notes:
     """How many answers of each row ran and passed, and how the first that failed did."""
     limits = Limits(wall_s=time_limit_s, cpu_s=max(int(time_limit_s), 1), memory_bytes=memory_mb << 20)
-    if predictions and not any(one.columns.get(tests) for one in predictions):
-        known = ", ".join(map(repr, predictions[0].columns)) or "none"
-        raise ConfigError(f"metric pass_at_k: no row has tests in a column {tests!r}; its columns are: {known}")
     programs = [_programs(one, tests, entry_point) for one in predictions]
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         running = [[pool.submit(run_python, program, limits=limits) for program in row] for row in programs]

@@ -19,10 +19,14 @@ def column(rows: Rows, name: str, metric: str) -> list[Any]:
         ConfigError: if no row has it.
     """
     if not any(name in one.columns for one in rows.predictions):
-        known = sorted({key for one in rows.predictions[:100] for key in one.columns})
-        there = f"the rows have {', '.join(map(repr, known))}" if known else "the rows have no other columns"
-        raise ConfigError(f"metric {metric}: no row has the column {name!r}; {there}")
+        raise ConfigError(f"metric {metric}: no row has the column {name!r}; {columns_there(rows)}")
     return [one.columns.get(name) for one in rows.predictions]
+
+
+def columns_there(rows: Rows) -> str:
+    """Which columns the rows have, in words."""
+    known = sorted({key for one in rows.predictions[:100] for key in one.columns})
+    return f"the rows have {', '.join(map(repr, known))}" if known else "the rows have no other columns"
 
 
 def accepted(rows: Rows, name: str | None, metric: str) -> list[list[str]]:

@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from cluster.exceptions import ConfigError, DataError
+from cluster.exceptions import DataError
 from trainers.evaluation.metrics.base import LeftOut, Notes
 from trainers.evaluation.metrics.code import code_of
+from trainers.evaluation.metrics.common import columns_there
 from trainers.evaluation.result import Prediction
 from trainers.evaluation.rows import Rows
 from trainers.evaluation.sandbox import Limits, Outcome, run_python
@@ -47,7 +48,8 @@ def sql_execution(
     """
     found = {"accuracy": rows.note("sql_correct"), "valid": rows.note("sql_valid")}
     if np.isnan(found["valid"]).all():
-        return LeftOut(f"no row has an answer, a reference and a database in {database!r} or {schema!r}")
+        lacking = f"no row has an answer, a reference and a database in {database!r} or {schema!r}"
+        return LeftOut(f"{lacking}; {columns_there(rows)}")
     return found
 
 
@@ -75,10 +77,6 @@ def run_queries(
             jobs.append(
                 {"at": at, **source, "want": one.reference, "got": _query(str(one.output)), "limit_s": time_limit_s}
             )
-    if predictions and not jobs and not any({database, schema} & set(one.columns) for one in predictions):
-        raise ConfigError(
-            f"metric sql_execution: no row has a column {database!r} or {schema!r}; name the one it is in"
-        )
     for start in range(0, len(jobs), AT_ONCE):
         for at, verdict in _verdicts(jobs[start : start + AT_ONCE], time_limit_s, memory_mb):
             if "reference" in verdict:

@@ -6,7 +6,7 @@ import sqlite3
 import numpy as np
 import pytest
 
-from cluster.exceptions import ConfigError, DataError
+from cluster.exceptions import DataError
 from tests.trainers.evaluation.metrics.made import reason, rows, value, values
 from trainers.evaluation.metrics import METRICS
 from trainers.evaluation.metrics.code import code_of, pass_chance
@@ -68,9 +68,8 @@ def test_an_answer_may_go_on_from_the_prompt_or_lie_between_fences():
 
 
 def test_tests_that_no_row_has_are_asked_for():
-    with pytest.raises(ConfigError, match="no row has tests in a column 'unit'; its columns are: 'test'"):
-        run(coded([RIGHT]), tests="unit")
-    assert "no row has both" in reason(rows((None, "x")), "pass_at_k")
+    assert run(coded([RIGHT]), tests="unit")[1] == [{}]
+    assert reason(Rows([coded([RIGHT])]), "pass_at_k", tests="unit").endswith("column 'unit'; the rows have 'test'")
 
 
 def test_the_code_of_an_answer_is_its_longest_block():
@@ -150,7 +149,8 @@ def test_queries_are_compared_by_what_they_find(shop):
     ],
 )
 def test_a_query_that_writes_or_never_ends_is_wrong_and_the_next_is_run(shop, query, error):
-    notes = asked(shop, ("SELECT 1", query), ("SELECT 1", "SELECT 1"), time_limit_s=0.5)
+    limit_s = 0.5 if error == "too long" else 10.0
+    notes = asked(shop, ("SELECT 1", query), ("SELECT 1", "SELECT 1"), time_limit_s=limit_s)
     assert notes[0]["sql_correct"] == notes[0]["sql_valid"] == 0.0
     assert error in notes[0]["sql_error"]
     assert notes[1]["sql_correct"] == 1.0
@@ -169,8 +169,6 @@ def test_a_missing_database_and_a_broken_reference_are_named(shop):
         asked(shop, ("SELECT * FROM u", "SELECT 1"))
     with pytest.raises(DataError, match="there is no database 'shop'; looked for"):
         asked(shop / "other", ("SELECT 1", "SELECT 1"))
-    with pytest.raises(ConfigError, match="no row has a column"):
-        METRICS["sql_execution"].annotate([Prediction("", "SELECT 1", "SELECT 1")])
 
 
 @pytest.mark.parametrize(
