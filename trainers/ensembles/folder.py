@@ -94,10 +94,8 @@ class EnsembleFolder(ModelFolder):
     def _open(self, member: Member) -> ModelFolder:
         from cluster.storage import Storage
 
-        if "://" in member.place:
-            path = Storage.open(member.place).local_folder()
-        else:
-            path = self.path / member.place  # an absolute place stays as it is
+        is_remote = "://" in member.place
+        path = Storage.open(member.place).local_folder() if is_remote else self.path / member.place
         try:
             folder = ModelFolder.open(path)
         except ModelFolderError as error:
