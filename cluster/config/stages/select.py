@@ -110,6 +110,19 @@ class SampleStage(StageConfig):
         return self
 
 
+class BootstrapStage(TrainOnlyStage):
+    """Training rows are drawn with replacement: some come several times, about a third of them not at all.
+
+    Models trained on different samples err differently, which is what bagging lives on.
+    """
+
+    kind: Literal["bootstrap"] = "bootstrap"
+    share: float = Field(default=1.0, gt=0.0, le=1.0)
+    """Rows drawn, as a share of all."""
+    sample: int = Field(default=0, ge=0)
+    """Which of the samples that `data.seed` makes."""
+
+
 class ByLength(Config):
     """Short rows first: by the characters of all texts."""
 
@@ -243,6 +256,7 @@ SelectionStage = (
     ExactDuplicatesStage
     | NearDuplicatesStage
     | SampleStage
+    | BootstrapStage
     | ModelLossStage
     | OrderStage
     | LabelErrorsStage

@@ -35,6 +35,7 @@ STAGES = {
     "near_duplicates": "near_duplicates:NearDuplicates",
     "leak_check": "leak_check:LeakCheck",
     "sample": "sample:Sample",
+    "bootstrap": "bootstrap:Bootstrap",
     "model_loss": "model_loss:ModelLoss",
     "order": "order:Order",
     "label_errors": "label_errors:LabelErrors",
