@@ -82,6 +82,7 @@ def _pbt(scheduler: PopulationBased, tune: TuneConfig) -> TrialScheduler:
         resample_probability=scheduler.resample_probability,
         hyperparam_mutations={key: _mutation(domain) for key, domain in tune.space.items()},
         log_config=False,
+        synch=scheduler.synchronous,
     )
 
 
@@ -106,6 +107,7 @@ def _pb2(scheduler: PopulationBasedBandits, tune: TuneConfig) -> TrialScheduler:
         quantile_fraction=scheduler.quantile,
         hyperparam_bounds={key: [domain.low, domain.high] for key, domain in tune.space.items()},  # type: ignore[union-attr]
         log_config=False,
+        synch=scheduler.synchronous,
     )
 
 

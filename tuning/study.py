@@ -184,10 +184,10 @@ class Study:
                 f"{watch.same_failure}"
             )
 
-    def _searcher(self) -> Searcher:
+    def _searcher(self, num_known: int) -> Searcher:
         from tuning.search import build_searcher
 
-        return build_searcher(self.settings, self._optuna_storage(), self.config.name)
+        return build_searcher(self.settings, self._optuna_storage(), self.config.name, num_known)
 
     def _plan(self) -> StudyPlan:
         from trainers.fit import uses_gpu

@@ -194,6 +194,8 @@ class PopulationBased(Config):
     """How often a setting is drawn anew rather than changed by a factor of 0.8 or 1.2."""
     burn_in: int = Field(default=0, ge=0)
     """Evaluations before the first change."""
+    synchronous: bool = True
+    """Compare all members at the same evaluation; otherwise nobody waits, and some are compared with older scores."""
 
 
 class PopulationBasedBandits(Config):
@@ -205,6 +207,8 @@ class PopulationBasedBandits(Config):
     """Evaluations between two changes of a trial."""
     quantile: float = Field(default=0.25, gt=0.0, le=0.5)
     """Share of the population that takes over, and share that is taken over from."""
+    synchronous: bool = True
+    """Compare all members at the same evaluation; otherwise nobody waits, and some are compared with older scores."""
 
 
 Scheduler = Annotated[
