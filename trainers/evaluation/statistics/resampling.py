@@ -85,7 +85,8 @@ class Cells:
         missing = size - by_row.sum(1, dtype=np.int64)
         counts = counts.astype(np.float64, copy=False)
         drawn = self._cells_in_order.take(generator.integers(0, self.n, missing.sum()))
-        np.add.at(counts, (np.repeat(np.arange(num), missing), drawn), 1.0)
+        lines = np.repeat(np.arange(num) * len(self.sizes), missing)
+        np.add.at(counts.reshape(-1), lines + drawn, 1.0)  # NumPy is quick at this in one dimension only
         return counts
 
     @cached_property
