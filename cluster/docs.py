@@ -129,10 +129,10 @@ def _kind(model: type[BaseModel]) -> str | None:
 
 def _usual_kind(field: FieldInfo) -> str | None:
     """The alternative that is meant without a `kind`: that of the default, else the first; in a list there is none."""
-    if get_origin(field.annotation) is list:
+    if get_origin(field.annotation) in (list, dict):
         return None
-    is_given = field.is_required() or field.default is None
-    return _kind(models_in(field.annotation)[0] if is_given else type(field.default))
+    default = None if field.is_required() else field.get_default(call_default_factory=True)
+    return _kind(models_in(field.annotation)[0] if default is None else type(default))
 
 
 def _table(fields: dict[str, FieldInfo], prefix: str) -> str:
@@ -155,7 +155,8 @@ def _type(field: FieldInfo) -> str:
     models = models_in(field.annotation)
     if models:
         kinds = ", ".join(f"`{_kind(model)}`" for model in models if _kind(model))
-        section = "list of sections" if get_origin(field.annotation) is list else "section"
+        forms: dict[Any, str] = {list: "list of sections", dict: "names with a section each"}
+        section = forms.get(get_origin(field.annotation), "section")
         section = "text, section, or list of these" if _may_be_text(field.annotation) else section
         return f"{section}, of `kind` {kinds}" if kinds else section
     bounds = [
@@ -227,6 +228,8 @@ Results go to stdout (with `--json`, one JSON document), progress to stderr. Exi
 | 0 | the thing asked for exists and was read back |
 | 1 | we failed; one line says what happened and names the file with the traceback (`MOBULA_DEBUG=1` prints it) |
 | 2 | you can mend it: one sentence says what was found, what was expected and what to change |
+| 3 | `mobula evaluate --suite`: a suite asks for more than the model gives |
+| 4 | `mobula compare --gate`: inconclusive; there 1 says that a clause fails |
 | 130 | interrupted |
 """
 
