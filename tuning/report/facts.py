@@ -113,8 +113,10 @@ class StudyFacts:
 
     @property
     def ranked(self) -> list[TrialFacts]:
-        """Trials with a score, the best first."""
-        return sorted(self.scored, key=lambda trial: -self.objective.sign * trial.value(self.objective.name))
+        """Trials with a score, the best first; of equals the first by name, as the study itself chooses."""
+        return sorted(
+            self.scored, key=lambda trial: (-self.objective.sign * trial.value(self.objective.name), trial.name)
+        )
 
     @property
     def failed(self) -> list[TrialFacts]:
