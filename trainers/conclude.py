@@ -46,7 +46,8 @@ def conclude(run: RunDirectory, model_path: str, metrics: dict[str, Any], prepar
         run.storage.write_json(EVALUATION, found | {"suites": {one.name: one.summary() for one in suites}})
     storage.write_text("metrics.json", json.dumps(metrics, indent=2) + "\n")
     storage.write_text(DATASHEET, datasheet(run.config, prepared))
-    storage.write_text(CARD, model_card(run.config, metrics, storage.read_json("lineage.json")))
+    scored = [*([result] if result is not None else []), *(one.result for one in suites)]
+    storage.write_text(CARD, model_card(run.config, metrics, storage.read_json("lineage.json"), scored))
     return metrics
 
 

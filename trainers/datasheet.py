@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from cluster.config import RunConfig
 from trainers.data.staging import StagedRows
-from trainers.modelcard import markdown_table, shown
+from trainers.tables_md import markdown_table, shown
 
 if TYPE_CHECKING:
     from trainers.data.store import Prepared

@@ -117,6 +117,7 @@ def lineage(config: RunConfig, prepared: Prepared, tokenizer: PreTrainedTokenize
         "environment": {
             "python": platform.python_version(),
             "machine": platform.machine(),
+            "accelerator": _accelerator(),
             **{name: version(name) for name in PACKAGES},
         },
     }
@@ -129,6 +130,13 @@ def _mobula_version() -> str:
         return version("mobula")
     except PackageNotFoundError:  # run from a working_dir, without an install step
         return "uninstalled"
+
+
+def _accelerator() -> str | None:
+    """The GPU of this machine, where it has one."""
+    import torch
+
+    return torch.cuda.get_device_name(0) if torch.cuda.is_available() else None
 
 
 def _commit() -> str | None:
