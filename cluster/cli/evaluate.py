@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cluster.cli.calibrate import calibrate
+from cluster.cli.judging import Otherwise, Scored, judging_options, refresh_card, run_dialogues, run_harness, with_judge
 from cluster.cli.output import json_option, print_json, print_table, storage_option
 from cluster.cli.sections import overridden
 from cluster.config import ClusterConfig, EvaluateConfig, RunConfig
@@ -87,6 +88,7 @@ class Found:
     is_flag=True,
     help="Instead of scoring: fit probabilities on the run's validation rows, or on --data, and write them into the folder.",
 )
+@judging_options
 @click.option("--fresh", is_flag=True, help="Do it all anew, even if the same was evaluated before.")
 @click.option("--max-rows", type=click.IntRange(min=1), help="Score at most so many rows.")
 @click.option("--max-new-tokens", type=click.IntRange(min=1), help="Longest generated answer, in tokens.")
@@ -104,6 +106,7 @@ def command(folds: int | None, repeats: int, fold_groups: str | None, fold_time:
 
     Exit status 3: a suite asks for more than the model gives.
     """
+    otherwise = Otherwise.taken_from(named)
     names = {field.name for field in dataclasses.fields(Asked)} - {"settings"}
     settings = {name: value for name, value in named.items() if name not in names and value}
     asked = Asked(**{name: named[name] for name in names}, settings=settings)
@@ -112,10 +115,16 @@ def command(folds: int | None, repeats: int, fold_groups: str | None, fold_time:
     found = find(asked)
     if asked.calibrate:
         return calibrate(found.subject, as_sources(asked.data), found.evaluate, found.cluster, asked.as_json)
-    return _run_suites(asked, found) if asked.suites else _run(asked, found)
+    found = dataclasses.replace(found, evaluate=with_judge(found.evaluate, otherwise.judge))
+    scored = Scored(found.subject, found.evaluate, found.cluster, found.storage_path, asked.fresh, asked.as_json)
+    if otherwise.harness is not None:
+        return run_harness(scored, otherwise, settings)
+    if otherwise.dialogues is not None:
+        return run_dialogues(scored, otherwise.dialogues, asked.output)
+    return _run_suites(asked, found) if asked.suites else _run(asked, found, otherwise.update_card)
 
 
-def _run(asked: Asked, found: Found) -> int:
+def _run(asked: Asked, found: Found, update_card: bool) -> int:
     from cluster.session import ray_session
     from trainers.evaluation import evaluate_subject
 
@@ -130,6 +139,8 @@ def _run(asked: Asked, found: Found) -> int:
         )
     if asked.output is not None:
         result.write_predictions(asked.output)
+    if update_card:
+        refresh_card(found.subject, result, found.evaluate.confidence)
     if asked.as_json:
         print_json({"target": asked.target, "data": [one.place for one in files], **_plain(result.summary())})
     else:
@@ -265,8 +276,9 @@ def print_result(result: "EvaluationResult") -> None:
 def _print_sections(result: "EvaluationResult") -> None:
     """How far confidence can be trusted, in sentences."""
     from trainers.evaluation.confidence import sentences
+    from trainers.evaluation.judge import sentences as judge_sentences
 
-    lines = sentences(result.sections)
+    lines = [*sentences(result.sections), *judge_sentences(result.sections.get("judge", {}))]
     if lines:
         click.echo()
     for line in lines:

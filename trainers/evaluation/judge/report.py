@@ -36,6 +36,13 @@ def report(rows: Rows, config: JudgeConfig | None = None, confidence: float = 0.
     return {name: part for name, part in parts.items() if part}
 
 
+def sentences(found: dict[str, Any]) -> list[str]:
+    """What a report says in words."""
+    parts = [part for part in found.values() if isinstance(part, dict)]
+    own = [text for part in parts for name, text in part.items() if name.endswith("sentence")]
+    return own + [one["sentence"] for one in found.get("agreement", {}).values() if "sentence" in one]
+
+
 def _asked(rows: Rows) -> dict[str, Any]:
     notes = [one.notes for one in rows.predictions if ASKED in one.notes]
     if not notes:
