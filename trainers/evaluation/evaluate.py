@@ -23,6 +23,7 @@ from trainers.evaluation.annotations import annotated, annotators
 from trainers.evaluation.confidence.calibration import calibration_stamp
 from trainers.evaluation.confidence.fit import confidence_sections
 from trainers.evaluation.cost import cost_of
+from trainers.evaluation.errors import error_section
 from trainers.evaluation.figures import summarise
 from trainers.evaluation.fingerprint import data_fingerprint, figures_fingerprint, predictions_fingerprint
 from trainers.evaluation.judge import judged, report
@@ -296,7 +297,7 @@ def with_sections(result: EvaluationResult, subject: Subject, evaluate: Evaluate
     """The result with what else is found out of its rows: seen rows, calibration, errors."""
     folder, rows = _folder_of(subject), Rows(result.predictions, result.labels)
     sections: dict[str, Any] = {"seen": seen_rows(folder, result.predictions).describe()}
-    sections |= confidence_sections(folder, rows, evaluate)
+    sections |= confidence_sections(folder, rows, evaluate) | error_section(folder, rows, evaluate)
     judges = report(rows, evaluate.judge, evaluate.confidence)
     sections |= {"judge": judges} if judges else {}
     return dataclasses.replace(result, sections=result.sections | sections)
