@@ -9,6 +9,7 @@ from cluster.exceptions import DataError, ModelFolderError
 from tests.trainers.evaluation.confidence.simulated import drawn, rows, scores
 from trainers.evaluation.confidence import Calibration, load_calibration, report, scores_of, sentences
 from trainers.evaluation.confidence.calibration import FILE, MOST_KEYS
+from trainers.evaluation.confidence.page import render
 from trainers.evaluation.result import Prediction
 from trainers.evaluation.rows import Rows
 
@@ -140,3 +141,21 @@ def test_rows_from_elsewhere_are_reported_best_score_first(test_rows):
 
 def test_predictions_without_confidence_have_no_sections():
     assert report(Rows([Prediction("x:1", "a", "b")] * 50)) == {}
+
+
+def test_the_page_shows_the_figures_and_holds_no_markup_of_the_rows(fitted, test_rows):
+    inside = np.random.default_rng(0).normal(size=100)
+    found = report(test_rows, calibration=fitted, strangeness={"energy": (inside, inside + 1)})
+    page = render(found)
+    for said in (
+        "calibration error (ECE)",
+        "Answering only where it is sure",
+        "Sets of labels",
+        "AUROC",
+        "validation.csv",
+    ):
+        assert said in page
+    assert page.count("<svg") == 4
+    assert render({}) == ""
+    refused = {**found["calibration"], "refused": "fitted on <b>these</b> rows"}
+    assert "&lt;b&gt;these" in render({"calibration": refused})

@@ -7,6 +7,7 @@ from tests.trainers.evaluation.errors.planted import LABELS, desk, training
 from trainers.evaluation.confidence.rows_of_run import Texts
 from trainers.evaluation.errors import report
 from trainers.evaluation.errors.confusions import confusions, doubtful_labels
+from trainers.evaluation.errors.page import render
 from trainers.evaluation.result import Prediction
 from trainers.evaluation.rows import Rows
 from trainers.evaluation.statistics.intervals import wilson
@@ -114,3 +115,16 @@ def test_rows_that_were_cut_are_advised_a_longer_model():
     found = report(Rows(cut))
     [one] = [one for one in found["slices"] if "cut" in one["name"]]
     assert "raise data.max_length" in one["helps"]
+
+
+def test_the_page_tells_slices_and_rows_without_their_markup():
+    rows = desk(600, lambda fact: 0.7 if fact["label"] == "invoice" else 0.05)
+    hostile = Prediction("x:1", "refund", "invoice", prompt="<script>alert(1)</script>", logits=[0.0, 0.0, 9.0])
+    page = render(report(Rows([*rows.predictions, hostile], LABELS), train=training(300)))
+    assert "the label is invoice" in page
+    assert "what would help" in page
+    assert "Nearest training rows" in page
+    assert "<script>" not in page
+    assert render({}) == ""
+    calm = report(desk(300, lambda fact: 0.1, seed=5))
+    assert "none is shown to go wrong more often" in render(calm | {"slices": []})
