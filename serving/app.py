@@ -3,6 +3,7 @@
 from typing import Any
 
 from cluster.config import ServeConfig
+from trainers.ensembles.folder import EnsembleFolder
 from trainers.folder import ModelFolder
 
 
@@ -29,4 +30,8 @@ def build_app(folder: ModelFolder, serve: ServeConfig, name: str, *, gpu: bool, 
         gpu: give each replica a GPU.
         engine: what computes the answers, in place of vLLM or the folder's classifier.
     """
+    if isinstance(folder, EnsembleFolder):
+        from serving import ensemble
+
+        return ensemble.build(folder, serve, name, gpu, engine)
     return BUILDERS[folder.kind](folder, serve, name, gpu, engine)

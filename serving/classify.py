@@ -36,6 +36,7 @@ class Scored:
     Attributes:
         best: the class that the model's own scores put first.
         label_set: classes that hold the right one with the guarantee of the folder's calibration; None without one.
+        uncertainty: of an ensemble, its entropy and what of it is aleatoric and epistemic, in nats; None of a single model.
     """
 
     probabilities: list[float]
@@ -43,13 +44,14 @@ class Scored:
     truncated: bool
     best: int
     label_set: list[int] | None = None
+    uncertainty: dict[str, float] | None = None
 
 
 class Classifier:
     """A classification folder that scores texts as training saw them: same tokenizer, cut at the same length."""
 
-    def __init__(self, path: str, device: str = "cpu") -> None:
-        folder = ModelFolder.open(path)
+    def __init__(self, path: str | ModelFolder, device: str = "cpu") -> None:
+        folder = path if isinstance(path, ModelFolder) else ModelFolder.open(path)
         self.labels = folder.labels
         self.calibration = load_calibration(folder.path, folder.labels)
         self._tokenizer = folder.tokenizer()
@@ -63,6 +65,10 @@ class Classifier:
 
     def __call__(self, texts: list[str]) -> list[Scored]:
         """Score a batch."""
+        return self.scored(*self.logits(texts))
+
+    def logits(self, texts: list[str]) -> tuple[np.ndarray, list[int], list[int]]:
+        """Scores of the classes, shape (texts, classes), the tokens that were seen of each text, and those it has."""
         import torch
 
         lengths = [len(ids) for ids in self._tokenizer(texts, verbose=False)["input_ids"]]
@@ -71,8 +77,11 @@ class Classifier:
         ).to(self._device)
         with torch.inference_mode():
             logits = self._model(**batch).logits.double().cpu().numpy()
+        return logits, [min(length, self.max_length) for length in lengths], lengths
+
+    def scored(self, logits: np.ndarray, seen: list[int], lengths: list[int]) -> list[Scored]:
+        """What `logits` gave, as answers."""
         calibrate = self.calibration or softmax
-        seen = [min(length, self.max_length) for length in lengths]
         rows = zip(calibrate(logits).tolist(), logits.argmax(-1).tolist(), self._label_sets(logits), strict=True)
         return [
             Scored(probabilities, count, count < length, best, label_set)
@@ -135,6 +144,8 @@ def answer(index: int, scored: Scored, labels: list[str]) -> dict[str, Any]:
     }
     if scored.label_set is not None:
         found["label_set"] = [labels[at] for at in scored.label_set]
+    if scored.uncertainty is not None:
+        found["uncertainty"] = scored.uncertainty
     return found
 
 
