@@ -83,6 +83,7 @@ def evaluate_with_harness(
     Raises:
         UserError: saying which task, data or model cannot be used, and what to change.
     """
+    settings = settings.anchored()
     model = harness_model(subject, settings)
     name = fingerprint(model, settings)
     storage = Storage.open(storage_path).child(EVALUATIONS, name)

@@ -55,6 +55,14 @@ class HarnessSettings:
                 f"--tasks-folder {self.tasks_folder}: no such folder; expected one with tasks as YAML files"
             )
 
+    def anchored(self) -> HarnessSettings:
+        """With absolute paths: the harness runs in a process with another working folder."""
+        return dataclasses.replace(self, tasks_folder=_absolute(self.tasks_folder), tokenizer=_absolute(self.tokenizer))
+
+
+def _absolute(name: str | None) -> str | None:
+    return str(Path(name).absolute()) if name is not None and Path(name).is_dir() else name
+
 
 @dataclasses.dataclass(frozen=True)
 class HarnessModel:
@@ -138,7 +146,8 @@ def _of_endpoint(subject: EndpointSubject, settings: HarnessSettings) -> Harness
 def fingerprint(model: HarnessModel, settings: HarnessSettings) -> str:
     """Hash of what decides the results: model, tasks, settings and the harness's version."""
     version = importlib.metadata.version(PACKAGE)
-    known = [version, model.kind, model.stamp, dataclasses.asdict(settings), _tasks_stamp(settings.tasks_folder)]
+    chosen = {name: value for name, value in dataclasses.asdict(settings).items() if name != "tasks_folder"}
+    known = [version, model.kind, model.stamp, chosen, _tasks_stamp(settings.tasks_folder)]
     return hashlib.sha256(json.dumps(known, sort_keys=True, default=str).encode()).hexdigest()[:24]
 
 
