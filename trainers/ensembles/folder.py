@@ -53,7 +53,8 @@ def keep_dropping(model: Any, seed: int) -> None:
     for module in model.modules():
         if module in found or any("dropout" in name for name in vars(module)):  # fused attention asks its own module
             module.training = True
-    model.register_forward_pre_hook(lambda *_: torch.manual_seed(seed) and None)
+    model.dropout_seed = seed  # passes that share a model set it before each call
+    model.register_forward_pre_hook(lambda module, _: torch.manual_seed(module.dropout_seed) and None)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -25,7 +25,6 @@ class Member:
         place: folder of its files: below the ensemble's own folder, or wherever the user named it.
         fingerprint: hash of the files that decide what it answers; another one is another model.
         weight_bytes: of its weights.
-        latency_s: of a row on the validation rows; None where it was not measured.
         dropout_seed: seed of its dropout where it is one pass of MC-dropout; None where dropout is off.
     """
 
@@ -33,7 +32,6 @@ class Member:
     place: str
     fingerprint: str
     weight_bytes: int = 0
-    latency_s: float | None = None
     dropout_seed: int | None = None
 
 
@@ -46,7 +44,6 @@ class EnsembleSpec:
         labels: class names in the order of the probabilities; empty for causal models.
         rule: kind of combiner, or how causal members answer together (`token_mean`, `best_of_n`).
         parameters: of the rule.
-        cost: `model_bytes`, `relative_latency`, ... against the best single member.
     """
 
     kind: str
@@ -54,7 +51,6 @@ class EnsembleSpec:
     members: Sequence[Member]
     rule: str
     parameters: Mapping[str, Any]
-    cost: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
     @property
     def combiner(self) -> Combiner:

@@ -18,7 +18,7 @@ from trainers.evaluation.result import Prediction
 from tuning.ensemble.members import Candidate
 from tuning.ensemble.rules import AUTOMATIC, FITS, cross_fitted, try_all
 from tuning.ensemble.votes import Score, Votes
-from tuning.ensemble.workshop import Workshop, mean_latency, mean_loss
+from tuning.ensemble.workshop import Workshop, mean_loss
 from tuning.ensemble.write import write_ensemble
 
 LEAST_WEIGHT = 1e-6
@@ -143,13 +143,8 @@ def write_members(
     parameters: Mapping[str, Any],
     seeds: Sequence[int | None] | None = None,
 ) -> str:
-    """Write an ensemble's folder with what its members cost."""
-    seen = {one.name: workshop.answers(one.folder, workshop.validation) for one in kept}
-    latencies = {name: mean_latency(predictions) for name, predictions in seen.items()}
-    known = {
-        one.name: {"latency_s": latencies[one.name], "dropout_seed": seeds[index] if seeds else None}
-        for index, one in enumerate(kept)
-    }
+    """Write an ensemble's folder."""
+    known = {one.name: {"dropout_seed": seeds[index] if seeds else None} for index, one in enumerate(kept)}
     spec = {"labels": kept[0].folder.labels, "rule": rule, "parameters": dict(parameters)}
     return write_ensemble(
         workshop.run.storage, workshop.run.config, kept, spec, copy=workshop.settings.copy_members, members=known

@@ -129,10 +129,10 @@ def best_trials(storage: Storage, top: int, metric: str | None) -> list[Candidat
             "those of its best tune.keep trials, so raise that and run `mobula tune` again"
         )
     best = sorted(scored, reverse=True)[:top]
-    return [_of_trial(folder.child(name), name) for _, name in best]
+    return [of_trial(folder.child(name), name) for _, name in best]
 
 
-def _of_trial(storage: Storage, name: str) -> Candidate:
+def of_trial(storage: Storage, name: str) -> Candidate:
     place = storage.place("model") if storage.exists("model/config.json") else exported(run_at(storage))
     return Candidate(name, opened(place), place)
 
