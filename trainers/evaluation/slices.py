@@ -35,6 +35,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "round": round,
     "starts": lambda text, start: str(text).startswith(start),
     "str": str,
+    "upper": lambda text: str(text).upper(),
     "words": lambda text: len(str(text).split()),
 }
 """What an expression may call."""

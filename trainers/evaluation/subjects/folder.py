@@ -19,7 +19,7 @@ from trainers.ensembles.predict import ensemble_parts, works_by_tokens
 from trainers.evaluation.store import Part
 from trainers.evaluation.subjects.base import Job, Subject
 from trainers.evaluation.subjects.scorers import SCORERS, Answer, Task
-from trainers.evaluation.subjects.vllm_answers import VLLM_CPUS, vllm_answers
+from trainers.evaluation.subjects.vllm_answers import VLLM_CPUS, vllm_answers, vllm_lacks
 from trainers.evaluation.subjects.wire import unpacked
 from trainers.folder import ModelFolder
 
@@ -67,7 +67,7 @@ class FolderSubject(Subject):
 
     def check(self, job: Job) -> None:
         if job.evaluate.engine == "vllm" and self.kind == "causal_lm":
-            _check_vllm(job.evaluate)
+            _check_vllm(self.folder)
 
     def predict(self, job: Job) -> Iterator[Part]:
         if isinstance(self.folder, EnsembleFolder) and not works_by_tokens(self.folder):
@@ -95,7 +95,7 @@ class FolderSubject(Subject):
         if cpus < VLLM_CPUS or _version("vllm") is None:
             return False
         tokens = job.num_rows * job.evaluate.num_samples * job.evaluate.max_new_tokens
-        return tokens >= VLLM_PAYS_TOKENS["gpu" if gpus >= 1 else "cpu"]
+        return tokens >= VLLM_PAYS_TOKENS["gpu" if gpus >= 1 else "cpu"] and vllm_lacks(self.folder, gpus >= 1) is None
 
     def _written(self, job: Job) -> dict[int, Answer]:
         return vllm_answers(self.folder, job)
@@ -115,17 +115,25 @@ def reading_config(folder: ModelFolder, data: Sequence[str | AnySource]) -> Data
     return DataConfig(**{**known, **unused, "train": list(data), "val_size": 0.0, "stages": []})
 
 
-def _check_vllm(evaluate: EvaluateConfig) -> None:
+def _check_vllm(folder: ModelFolder) -> None:
+    """Refuse vLLM where it cannot work.
+
+    Raises:
+        ConfigError: if it is not installed, or lacks what the model needs.
+        ResourceError: if the cluster is too small: the pipeline would wait for ever.
+    """
     from cluster.session import resources
 
     if _version("vllm") is None:
         raise ConfigError("evaluate.engine=vllm, and vLLM is not installed; install it, or set engine: transformers")
-    cpus, _ = resources()
+    cpus, gpus = resources()
     if cpus < VLLM_CPUS:
         raise ResourceError(
             f"evaluate.engine=vllm keeps {VLLM_CPUS} logical CPUs busy, and the cluster has {cpus:g}; start Ray with more, "
             "or set engine: transformers"
         )
+    if lacking := vllm_lacks(folder, gpus >= 1):
+        raise ConfigError(f"evaluate.engine=vllm, and vLLM has {lacking}; set engine: transformers")
 
 
 def _version(package: str) -> str | None:

@@ -36,6 +36,8 @@ REQUESTS_PER_BATCH = 64
 BATCHES_AT_ONCE = 8
 KEEP_EVERY_S = 5.0
 CPU_CACHE_BYTES = 1 << 30
+ENGINE_RESTARTS = 1
+"""Times that an engine which died is started again; by itself Ray Data would go on for ever."""
 
 
 def vllm_answers(folder: ModelFolder, job: Job) -> dict[int, Answer]:
@@ -144,7 +146,29 @@ def _processed(folder: ModelFolder, job: Job) -> ray.data.Dataset:
         preprocess_map_kwargs={"num_cpus": SMALL_TASK_CPUS},
         postprocess_map_kwargs={"num_cpus": SMALL_TASK_CPUS},
     )
+    for stage in processor.stages.values():
+        stage.map_batches_kwargs |= {"max_restarts": ENGINE_RESTARTS, "max_task_retries": ENGINE_RESTARTS}
     return processor(requests)
+
+
+def vllm_lacks(folder: ModelFolder, gpu: bool) -> str | None:
+    """What vLLM would need to run a model and does not have; None if it can run it."""
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
+    from transformers import AutoConfig
+    from vllm import ModelRegistry
+
+    config = AutoConfig.from_pretrained(folder.base or folder.path)
+    architectures = config.architectures or ["?"]
+    if not set(architectures) & set(ModelRegistry.get_supported_archs()):
+        return f"no implementation of {architectures[0]}"
+    if gpu:
+        return None
+    from vllm.v1.attention.backends.cpu_attn import CPUAttentionBackend
+
+    text = config.get_text_config()
+    size = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+    sizes = CPUAttentionBackend.get_supported_head_sizes()
+    return None if size in sizes else f"no attention on CPU for heads of {size}, only of {', '.join(map(str, sizes))}"
 
 
 def _engine_kwargs(folder: ModelFolder, job: Job, gpu: bool) -> dict[str, Any]:
