@@ -55,14 +55,14 @@ class Cells:
     @classmethod
     def of_statistics(cls, statistics: Sequence[Sums], groups: np.ndarray | None = None) -> Cells:
         """Put equal rows together; with groups (as `by_group` gives them) a row is what a group adds."""
-        tables = [one.rows if groups is None else _group_sums(one.rows, groups) for one in statistics]
-        cell_of, first, sizes = np.zeros(len(tables[0]), np.int64), np.zeros(1, np.int64), np.array([len(tables[0])])
+        tables = [one if groups is None else Sums(_group_sums(one.rows, groups), one.of) for one in statistics]
+        cell_of, first, sizes = np.zeros(tables[0].n, np.int64), np.zeros(1, np.int64), np.array([tables[0].n])
         for position, table in enumerate(tables):
-            codes = _codes(table)
+            codes = _codes(table.kinds) if table.codes is None else table.codes
             if position:
                 codes = codes + cell_of * (int(codes.max(initial=0)) + 1)
             _, first, cell_of, sizes = np.unique(codes, return_index=True, return_inverse=True, return_counts=True)
-        return cls(sizes, cell_of, [table[first] for table in tables], [one.of for one in statistics])
+        return cls(sizes, cell_of, [table.take(first).rows for table in tables], [one.of for one in statistics])
 
     @property
     def n(self) -> int:
@@ -237,7 +237,7 @@ def over(statistic: Statistic, indices: np.ndarray) -> float:
     """A statistic over some rows, with repetition."""
     if isinstance(statistic, Whole):
         return float(statistic.of(indices))
-    return float(statistic.of(statistic.rows[indices].sum(axis=0)))
+    return statistic.take(indices).value
 
 
 def _codes(table: np.ndarray) -> np.ndarray:
