@@ -11,7 +11,7 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -129,7 +129,7 @@ class Tracker:
 
     def log_metrics(self, metrics: Mapping[str, Any], step: int) -> None:
         """Add the numbers among the values to the run's curves."""
-        self._queue.put(_Row(_numbers(metrics), step, int(time.time() * 1000)))
+        self._queue.put(_Row(numbers(metrics), step, int(time.time() * 1000)))
 
     def finish(
         self,
@@ -142,7 +142,7 @@ class Tracker:
         if self._thread is None:
             return
         status = {"finished": "FINISHED", "failed": "FAILED"}.get(state, "KILLED")
-        self._queue.put(_End(status, _numbers(metrics or {}), dict(artifacts or {})))
+        self._queue.put(_End(status, numbers(metrics or {}), dict(artifacts or {})))
         self._thread.join(timeout_s)
         if self._thread.is_alive():
             logger.warning("MLflow did not take the last rows within %.0f s; they are in metrics.jsonl", timeout_s)
@@ -176,8 +176,7 @@ class Tracker:
             if isinstance(row, _Row)
             for name, value in row.metrics.items()
         ]
-        for start in range(0, len(points), _MOST_METRICS_PER_CALL):
-            client.log_batch(run_id, metrics=points[start : start + _MOST_METRICS_PER_CALL])
+        log_points(client, run_id, points)
         end = next((one for one in batch if isinstance(one, _End)), None)
         if end is None:
             return False
@@ -189,23 +188,39 @@ class Tracker:
         return True
 
 
-def _begin(client: Any, storage_url: str, config: RunConfig, tags: dict[str, str]) -> str:
+def experiment_of(client: Any, storage_url: str, name: str) -> str:
+    """Id of the experiment with this name; made if there is none."""
+    experiment = client.get_experiment_by_name(name)
+    if experiment is not None:
+        return str(experiment.experiment_id)
+    artifacts = None if os.environ.get("MLFLOW_TRACKING_URI") else Storage.open(storage_url).place("mlflow-files")
+    return str(client.create_experiment(name, artifact_location=artifacts))
+
+
+def log_points(client: Any, run_id: str, points: Sequence[Any]) -> None:
+    """Send metrics in calls as large as MLflow takes."""
+    for start in range(0, len(points), _MOST_METRICS_PER_CALL):
+        client.log_batch(run_id, metrics=points[start : start + _MOST_METRICS_PER_CALL])
+
+
+def log_params(client: Any, run_id: str, params: Mapping[str, str]) -> None:
+    """Send parameters in calls as large as MLflow takes."""
     from mlflow.entities import Param
 
-    experiment = client.get_experiment_by_name(config.name)
-    if experiment is None:
-        artifacts = None if os.environ.get("MLFLOW_TRACKING_URI") else Storage.open(storage_url).place("mlflow-files")
-        experiment_id = client.create_experiment(config.name, artifact_location=artifacts)
-    else:
-        experiment_id = experiment.experiment_id
+    made = [Param(name, value) for name, value in params.items()]
+    for start in range(0, len(made), _MOST_PARAMS_PER_CALL):
+        client.log_batch(run_id, params=made[start : start + _MOST_PARAMS_PER_CALL])
+
+
+def _begin(client: Any, storage_url: str, config: RunConfig, tags: dict[str, str]) -> str:
+    experiment_id = experiment_of(client, storage_url, config.name)
     run_id: str = client.create_run(experiment_id, run_name=config.name, tags=tags).info.run_id
-    params = [Param(name, value) for name, value in flat_params(config).items()]
-    for start in range(0, len(params), _MOST_PARAMS_PER_CALL):
-        client.log_batch(run_id, params=params[start : start + _MOST_PARAMS_PER_CALL])
+    log_params(client, run_id, flat_params(config))
     return run_id
 
 
-def _numbers(values: Mapping[str, Any]) -> dict[str, float]:
+def numbers(values: Mapping[str, Any]) -> dict[str, float]:
+    """The values that are numbers."""
     return {
         name: float(value)
         for name, value in values.items()

@@ -102,6 +102,9 @@ class Study:
             ResourceError: if the cluster cannot hold one trial.
             MobulaError: if no trial ended with a score.
         """
+        from tuning.report import conclude_study
+        from tuning.report.reading import StudyFolder
+
         self.storage.write_text(FILE, dump_config(self.config))
         with ray_session(self.config.cluster):
             self._check_room()
@@ -111,6 +114,7 @@ class Study:
                 self._search(missing)
             outcome = self._conclude()
         self.storage.write_json(STUDY, outcome.summary())
+        conclude_study(StudyFolder(self.storage, self.config))
         return outcome
 
     def outcomes(self) -> list[TrialOutcome]:

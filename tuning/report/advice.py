@@ -16,7 +16,7 @@ from tuning.report.regression import Fit
 from tuning.report.surrogate import Surrogate
 from tuning.report.winner import Lead, is_seed, noise_of, repeats
 
-EDGE = 0.05
+EDGE = 0.1
 """This near to an end of its range, a value is at the edge."""
 IDLE = 0.04
 """A setting with less than this share of the importance does not matter."""
