@@ -137,7 +137,7 @@ def samme(answers: Sequence[Prediction], weights: np.ndarray, classes: int) -> t
     error = float(weights[wrong].sum() / weights.sum())
     if error <= 0:
         return float(np.log(len(answers) * (classes - 1))), np.zeros(len(answers))
-    if error >= 1 - 1 / classes:
+    if error >= 1 - 1 / classes - 1e-9:
         return None, weights
     vote = float(np.log((1 - error) / error) + np.log(classes - 1))
     grown = weights * np.exp(vote * wrong)
