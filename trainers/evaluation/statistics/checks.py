@@ -186,7 +186,7 @@ def _only_shares(statistic: Statistic, test: str) -> None:
 
 def can_swap(first: Statistic, second: Statistic) -> bool:
     """Whether rows of one may stand in the other: the same function of the same sums."""
-    if not (isinstance(first, Sums) and isinstance(second, Sums)) or first.rows.shape[1] != second.rows.shape[1]:
+    if not (isinstance(first, Sums) and isinstance(second, Sums)) or first.kinds.shape[1] != second.kinds.shape[1]:
         return False
     return _same_function(first.of, second.of)
 
