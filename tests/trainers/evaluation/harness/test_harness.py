@@ -2,18 +2,23 @@
 
 import importlib.util
 import json
+import os
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
 
+from cluster.cli import run
+from cluster.config.endpoint import EndpointConfig
 from cluster.exceptions import ConfigError, DataError, ResourceError
 from tests.serving.tiny_models import tiny_adapter_folder, tiny_causal_folder, tiny_classifier_folder
+from tests.trainers.evaluation.harness import endpoint
 from trainers.evaluation.harness import HarnessSettings, evaluate_with_harness
 from trainers.evaluation.harness.run import scores_of
 from trainers.evaluation.store import EVALUATIONS
 from trainers.evaluation.subjects import FolderSubject
+from trainers.evaluation.subjects.endpoint import EndpointSubject
 from trainers.folder import ModelFolder
 
 if importlib.util.find_spec("lm_eval") is None:
@@ -143,3 +148,52 @@ def test_a_metric_that_is_no_mean_has_the_interval_of_its_standard_error():
     assert (bleu.low, bleu.high) == pytest.approx((20 - 1.96 * 2, 20 + 1.96 * 2), abs=0.001)
     assert strict.metric == "acc,strict" and 0 < strict.low < 0.5 < strict.high < 1
     assert (group.task, group.low, group.stderr) == ("g", None, None)
+
+
+def test_the_command_prints_scores_with_intervals(ray_cluster, folder, tasks, tmp_path, capsys):
+    near = os.path.relpath(tasks)
+    arguments = ["--harness", "shop", "--tasks-folder", near, "--max-rows", "2", "--few-shot", "0"]
+    assert run(["evaluate", str(folder), *arguments, "--storage-path", str(tmp_path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["task", "metric", "value", "interval", "rows"]
+    assert lines[1].split()[:2] == ["shop", "acc"] and lines[1].split()[-1] == "2"
+
+
+# -- endpoints ------------------------------------------------------------------------------------
+
+needs_clients = pytest.mark.skipif(
+    importlib.util.find_spec("tenacity") is None,
+    reason="the harness asks endpoints through tenacity, which is not installed",
+)
+
+
+@needs_clients
+def test_an_endpoint_gets_the_scores_of_the_folder_behind_it(ray_cluster, folder, tasks, tmp_path, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "secret")
+    opened = ModelFolder.open(folder)
+    settings = HarnessSettings(("shop", "shop_words"), tasks, tokenizer=str(folder))
+    of_folder = evaluate_with_harness(FolderSubject(opened), settings, str(tmp_path))
+    with endpoint.serving(opened) as served:
+        subject = EndpointSubject(served.url, None, EndpointConfig(concurrency=1))
+        of_endpoint = evaluate_with_harness(subject, settings, str(tmp_path))
+        assert served.keys == {"Bearer secret"}
+    assert [one.value for one in of_endpoint.scores] == [one.value for one in of_folder.scores]
+    assert "secret" not in (tmp_path / EVALUATIONS / of_endpoint.fingerprint / "harness.json").read_text()
+
+
+@needs_clients
+def test_an_endpoint_that_cannot_be_asked_a_task_or_goes_away_is_named(ray_cluster, folder, tasks, tmp_path):
+    opened = ModelFolder.open(folder)
+    with endpoint.serving(opened) as served:
+        subject = EndpointSubject(served.url, None, EndpointConfig(concurrency=1, retries=0))
+        with pytest.raises(ConfigError, match=r"--harness shop: compares likelihoods.*--tokenizer"):
+            evaluate_with_harness(subject, HarnessSettings(("shop",), tasks), str(tmp_path))
+        with pytest.raises(ConfigError, match=r"--harness shop: .*chats do not tell; leave out --chat-template"):
+            evaluate_with_harness(subject, HarnessSettings(("shop",), tasks, chat_template=True), str(tmp_path))
+        served.requests.clear()
+        served.answers = 2
+        with pytest.raises(ResourceError, match=r"tiny at http://127.*stopped answering or refuses"):
+            evaluate_with_harness(subject, HarnessSettings(("shop_words",), tasks), str(tmp_path))
+        served.answers = 10**9
+        found = evaluate_with_harness(subject, HarnessSettings(("shop_words",), tasks), str(tmp_path))
+        assert found.scores[0].n == 3
