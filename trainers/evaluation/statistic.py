@@ -49,9 +49,14 @@ class Sums:
     @property
     def value(self) -> float:
         """Over all rows."""
+        return float(self.of(self.total))
+
+    @property
+    def total(self) -> np.ndarray:
+        """What all rows add, shape (d,)."""
         if self.codes is None:
-            return float(self.of(self.kinds.sum(axis=0)))
-        return float(self.of(np.bincount(self.codes, minlength=len(self.kinds)) @ self.kinds))
+            return np.asarray(self.kinds.sum(axis=0))
+        return np.asarray(np.bincount(self.codes, minlength=len(self.kinds)) @ self.kinds)
 
     @property
     def values(self) -> np.ndarray | None:

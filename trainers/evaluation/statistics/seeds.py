@@ -109,7 +109,8 @@ def _pseudo_values(statistic: Statistic) -> np.ndarray:
     if checks.is_plain_mean(statistic):
         return checks.row_values(statistic, "a comparison over seeds")
     if isinstance(statistic, Sums):
-        without = statistic.of(statistic.rows.sum(0) - statistic.rows)
+        without = statistic.of(statistic.total - statistic.kinds)
+        without = without if statistic.codes is None else without[statistic.codes]
     else:
         without, _ = jackknife([statistic], None)
     return statistic.n * statistic.value - (statistic.n - 1) * without
