@@ -97,8 +97,8 @@ class Difference:
         p_value = self.p_value if self.p_adjusted is None else self.p_adjusted
         return (
             f"{where}, {self.second} against {self.first}: {change(self.difference, self.is_share)} "
-            f"({self.confidence:.3g} interval {low} to {high}, {self.n:,} rows, p {p_text(p_value)}): {self.verdict}"
-        ).replace(f"{self.confidence:.3g} interval", f"{100 * self.confidence:.3g} % interval")
+            f"({100 * self.confidence:.3g} % interval {low} to {high}, {self.n:,} rows, p {p_text(p_value)}): {self.verdict}"
+        )
 
     def judged(self, p_adjusted: float | None, alpha: float) -> Difference:
         """The same with its corrected p-value and the verdict that follows."""

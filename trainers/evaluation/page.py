@@ -10,9 +10,11 @@ from typing import Any
 
 from cluster.progress import duration
 from trainers.evaluation.compare import headline_of
-from trainers.evaluation.page_plots import forest, heat_table, shortened, steps
+from trainers.evaluation.confidence import page as confidence_page
+from trainers.evaluation.errors import page as errors_page
+from trainers.evaluation.page_plots import forest, heat_table, shortened
 from trainers.evaluation.result import EvaluationResult, Prediction
-from trainers.report import cards, document, flatten, format_value, plot, section, table
+from trainers.report import cards, document, flatten, format_value, section, table
 
 MOST_CLASSES_IN_HEAT = 20
 MOST_CONFUSIONS = 25
@@ -21,7 +23,7 @@ MOST_SLICES_IN_PLOT = 40
 LONGEST_TEXT = 400
 LEAST_LISTED, MOST_LISTED = 1, 200
 BYTES = ("kB", "MB", "GB", "TB")
-SHOWN_APART = ("looks", "cached", "left_out", "calibration", "selective", "errors")
+SHOWN_APART = ("looks", "cached", "left_out", "calibration", "selective", "conformal", "ood", "errors")
 
 Values = Mapping[str, Any]
 
@@ -35,8 +37,8 @@ def render(result: EvaluationResult) -> str:
         section("Slices", _slices(result)),
         section("Classes", _classes(result)),
         section("Confusions", _confusions(result.predictions)),
-        section("Confidence", _confidence(sections.get("calibration"), sections.get("selective"))),
-        section("Errors", _errors(sections.get("errors"))),
+        section("Confidence", confidence_page.render(sections)),
+        section("Where it fails", errors_page.render(sections.get("errors") or {})),
         *(section(name.replace("_", " ").capitalize(), tree(found)) for name, found in _others(sections)),
         section("Cost", _cost(result.cost)),
         section("Rows it got wrong", _examples(result.predictions)),
@@ -152,45 +154,6 @@ def _confusions(predictions: Sequence[Prediction]) -> str:
 
 def _most(names: Counter[str], most: int) -> list[str]:
     return sorted(name for name, _ in names.most_common(most))
-
-
-# -- confidence and errors ------------------------------------------------------------------------
-
-
-def _confidence(calibration: Values | None, selective: Values | None) -> str:
-    parts = []
-    if calibration:
-        parts.append(f"<p>{html.escape(str(calibration.get('words', '')))}</p>")
-        if calibration.get("refused"):
-            parts.append(f"<p>Not calibrated: {html.escape(str(calibration['refused']))}</p>")
-    drawn = [
-        steps(f"how often it is right, {words}", calibration[key]["bins"])
-        for key, words in (("as_it_is", "as it is"), ("calibrated", "calibrated"))
-        if calibration and key in calibration
-    ]
-    if selective:
-        curve = [(float(coverage), float(risk)) for coverage, risk in selective["curve"]]
-        drawn.append(plot("share wrong, where only the surest rows are answered", {"": curve}, across="share answered"))
-    parts.append(_plots(*drawn))
-    for key in ("as_it_is", "calibrated"):
-        if calibration and key in calibration:
-            figures = calibration[key]["figures"]
-            rows = [
-                [name, *(format_value("", one.get(end)) for end in ("value", "low", "high"))]
-                for name, one in figures.items()
-            ]
-            parts.append(_details(f"Figures, {key.replace('_', ' ')}", table(["figure", "value", "from", "to"], rows)))
-    for key, words in (
-        ("at_coverage", "Accuracy at a share answered"),
-        ("at_accuracy", "Share answered at an accuracy"),
-    ):
-        if selective and selective.get(key):
-            parts.append(_details(words, tree(selective[key])))
-    return "".join(parts)
-
-
-def _errors(errors: Values | None) -> str:
-    return tree(errors) if errors else ""
 
 
 # -- the rest -------------------------------------------------------------------------------------

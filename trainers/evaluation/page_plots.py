@@ -39,27 +39,6 @@ def forest(title: str, spans: Mapping[str, Span], *, zero: bool = True, strong: 
     return figure(title, draw, EDGE_INCHES + ROW_INCHES * len(spans)) if spans else ""
 
 
-def steps(title: str, bins: Sequence[Mapping[str, Any]]) -> str:
-    """How often the model is right (with intervals) over how sure it is; on the dashed line the two are the same.
-
-    Args:
-        bins: `confidence`, `accuracy`, `n` and `interval` of each.
-    """
-    filled = [one for one in bins if one["n"]]
-
-    def draw(axes: Any) -> None:
-        axes.plot([0, 1], [0, 1], color=TEXT_COLOUR, linewidth=1, linestyle="--")
-        for one in filled:
-            axes.plot([one["confidence"]] * 2, one["interval"], color=TRAIN_COLOUR, linewidth=1.2)
-        points = [one["confidence"] for one in filled], [one["accuracy"] for one in filled]
-        axes.plot(*points, color=TRAIN_COLOUR, marker="o", markersize=4, linewidth=1.2)
-        dress(axes, title)
-        axes.set_xlabel("confidence", color=TEXT_COLOUR)
-        axes.set_ylabel("share right", color=TEXT_COLOUR)
-
-    return figure(title, draw) if filled else ""
-
-
 def heat_table(corner: str, names: Sequence[str], counts: Sequence[Sequence[int]]) -> str:
     """Counts as a table whose cells are the darker the more of their row they hold; the diagonal is what is right."""
     head = "".join(f"<th>{html.escape(shortened(name, 16))}</th>" for name in names)

@@ -9,20 +9,15 @@ from cluster.config.compare import CompareConfig
 from tests.trainers.evaluation.test_compare import evaluated
 from tests.trainers.test_report import Links
 from trainers.evaluation.compare import Side, compare
+from trainers.evaluation.confidence import sections as confidence
+from trainers.evaluation.errors import sections as errors
 from trainers.evaluation.figures import summarise
 from trainers.evaluation.gate_facts import decide_by
 from trainers.evaluation.page import render, tree
 from trainers.evaluation.page_comparison import render_comparison
 from trainers.evaluation.rows import Rows
 
-BINS = [
-    {"confidence": 0.3, "accuracy": 0.2, "n": 9, "interval": [0.1, 0.4]},
-    {"confidence": 0.9, "accuracy": 0.8, "n": 0},
-]
-FIGURES = {"figures": {"ece": {"value": 0.04, "low": 0.02, "high": 0.06}}, "bins": BINS}
 SECTIONS = {
-    "calibration": {"as_it_is": FIGURES, "words": "The model is <too> sure.", "refused": None},
-    "selective": {"curve": [[0.5, 0.01], [1.0, 0.2]], "at_coverage": [{"coverage": 0.5, "accuracy": 0.99}]},
     "looks": {"sentence": "these rows were scored twice", "looks": []},
     "own_things": {"found": {"deep": 1.5}, "listed": [{"name": "<a>", "n": 3}]},
 }
@@ -48,7 +43,7 @@ def result():
         subject="a <model>",
         data=["/data/rows.csv"],
         cost={"model_bytes": 9e7},
-        sections=found.sections | SECTIONS,
+        sections=found.sections | SECTIONS | confidence.report(rows) | {"errors": errors.report(rows)},
     )
 
 
@@ -69,14 +64,7 @@ def test_it_shows_metrics_slices_classes_confusions_and_cost(page, result):
 
 
 def test_it_shows_what_others_found_out(page):
-    for words in (
-        "&lt;too&gt; sure",
-        "calibration error",
-        "share answered",
-        "scored twice",
-        "Own things",
-        "found.deep",
-    ):
+    for words in ("calibration error", "Where it fails", "groups of rows", "scored twice", "Own things", "found.deep"):
         assert words in page, words
 
 
