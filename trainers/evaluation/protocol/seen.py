@@ -61,7 +61,7 @@ def _keys(config: RunConfig, prepared: Prepared) -> Iterator[tuple[str, np.ndarr
         sources = locate(specs, split, None if staged else data.max_rows, Limits.of(data))
         with quiet_context():
             hashed = read(sources).map_batches(
-                HashRows(sources, data, isinstance(config.train.objective, Classification), share),
+                HashRows(split, sources, data, isinstance(config.train.objective, Classification), share),
                 batch_size=4096,
                 batch_format="pyarrow",
             )
@@ -73,6 +73,7 @@ def _keys(config: RunConfig, prepared: Prepared) -> Iterator[tuple[str, np.ndarr
 class HashRows:
     """Hashes of what the rows of a block say, by split. Runs inside the tasks of Ray Data."""
 
+    split: str
     sources: Sources
     data: DataConfig
     classification: bool
@@ -86,7 +87,7 @@ class HashRows:
             except DataError:  # a row that was rejected was not seen
                 continue
             held_out = bool(self.share) and is_held_out(row, self.share)
-            found[SELECTED if held_out else LEARNT].append(short_key(row_key(parsed.example)))
+            found[SELECTED if held_out else self.split].append(short_key(row_key(parsed.example)))
         return {
             "split": list(found),
             "keys": [np.array(keys, np.uint64).tobytes() for keys in found.values()],
