@@ -123,7 +123,7 @@ def _of_endpoint(subject: EndpointSubject, settings: HarnessSettings) -> Harness
     missing = [name for name in API_NEEDS if importlib.util.find_spec(name) is None]
     if missing:
         raise ResourceError(
-            f"--harness asks endpoints with the help of {', '.join(missing)}, which is not installed; {HOW_TO_INSTALL}"
+            f"--harness asks endpoints with the help of {', '.join(missing)}, which is not installed; pip install {' '.join(missing)}"
         )
     chat, asked = settings.chat_template, subject.settings
     args = {
