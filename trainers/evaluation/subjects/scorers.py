@@ -21,6 +21,7 @@ from trainers.data.encode import IGNORED, Encoder, ParsedRow, Tokens
 from trainers.data.shapes import PromptOnly
 from trainers.data.sources import Sources
 from trainers.data.template import render
+from trainers.evaluation.confidence.responses import confidence_of_tokens, notes_of_tokens
 from trainers.evaluation.exchange import Exchange, described, exchange, read_row
 from trainers.evaluation.result import Prediction
 from trainers.evaluation.store import Part
@@ -164,6 +165,7 @@ class Answer:
         latency_s: until the answers of the batch were whole.
         probability: geometric mean of the first answer's token probabilities; None where it is not known.
         error: why there is none.
+        notes: other measures of how sure the model was of the first answer.
     """
 
     texts: list[str]
@@ -171,6 +173,7 @@ class Answer:
     latency_s: float | None = None
     probability: float | None = None
     error: str | None = None
+    notes: dict[str, float] = dataclasses.field(default_factory=dict)
 
     def fields(self) -> dict[str, Any]:
         """As fields of a prediction."""
@@ -181,6 +184,7 @@ class Answer:
             "latency_s": self.latency_s,
             "probability": self.probability,
             "error": self.error,
+            "notes": dict(self.notes),
         }
 
 
@@ -296,10 +300,16 @@ class CausalScorer(Scorer):
         texts = self.tokenizer.batch_decode(outputs, skip_special_tokens=True)
         counts = self._num_tokens(outputs)
         greedy = not evaluate.temperature
-        probabilities = likeliest.means(counts) if greedy else [None] * len(prompts)
+        sure = likeliest.of_answers(counts) if greedy else [np.empty(0)] * len(prompts)
         latency_s, each = time.perf_counter() - began, evaluate.num_samples
         return [
-            Answer(texts[at : at + each], sum(counts[at : at + each]), latency_s, probabilities[at // each])
+            Answer(
+                texts[at : at + each],
+                sum(counts[at : at + each]),
+                latency_s,
+                confidence_of_tokens(sure[at // each]).get("geometric_mean"),
+                notes=notes_of_tokens(sure[at // each]),
+            )
             for at in range(0, len(texts), each)
         ]
 
@@ -342,12 +352,12 @@ class LikeliestTokens:
         self.steps.append(scores.float().log_softmax(dim=-1).amax(dim=-1))
         return scores
 
-    def means(self, counts: Sequence[int]) -> list[float | None]:
-        """Geometric mean of the token probabilities of each answer, given its number of tokens."""
+    def of_answers(self, counts: Sequence[int]) -> list[np.ndarray]:
+        """Log-probabilities of the tokens of each answer, given how many it has."""
         import torch
 
         steps = torch.stack(self.steps, dim=1).cpu().numpy()
-        return [float(np.exp(row[:count].mean())) if count else None for row, count in zip(steps, counts, strict=True)]
+        return [row[:count] for row, count in zip(steps, counts, strict=True)]
 
 
 SCORERS: dict[str, type[Scorer]] = {"causal_lm": CausalScorer, "classification": ClassificationScorer}
