@@ -77,7 +77,8 @@ class FolderSubject(Subject):
         if not (self.kind == "causal_lm" and self.uses_vllm(job)):
             yield from scored(task, job)
             return
-        answers = self._written(job)
+        answers, facts = vllm_answers(self.folder, job)
+        yield Part([], [], facts)
         task = Task(self.folder, job.sources, job.data, job.evaluate, writes_answers=False)
         for part in scored(task, job):
             yield with_answers(part, answers)
@@ -96,9 +97,6 @@ class FolderSubject(Subject):
             return False
         tokens = job.num_rows * job.evaluate.num_samples * job.evaluate.max_new_tokens
         return tokens >= VLLM_PAYS_TOKENS["gpu" if gpus >= 1 else "cpu"] and vllm_lacks(self.folder, gpus >= 1) is None
-
-    def _written(self, job: Job) -> dict[int, Answer]:
-        return vllm_answers(self.folder, job)
 
     def cost(self) -> dict[str, float]:
         metrics = self.folder.metrics

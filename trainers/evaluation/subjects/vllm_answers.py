@@ -12,10 +12,12 @@ import json
 import os
 import time
 import warnings
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from cluster.exceptions import MobulaError, mobula_cause
 from trainers.data.ray_data import quiet_context
+from trainers.evaluation.cost import ANSWERS_PHASE
 from trainers.evaluation.exchange import exchange, read_row
 from trainers.evaluation.result import Prediction
 from trainers.evaluation.store import Part
@@ -36,27 +38,54 @@ REQUESTS_PER_BATCH = 64
 BATCHES_AT_ONCE = 8
 KEEP_EVERY_S = 5.0
 CPU_CACHE_BYTES = 1 << 30
+CPU_HEADS = 16
+"""vLLM 0.29 has attention on CPU for heads of multiples of this; of others its engine dies at the first request."""
 ENGINE_RESTARTS = 1
 """Times that an engine which died is started again; by itself Ray Data would go on for ever."""
 
 
-def vllm_answers(folder: ModelFolder, job: Job) -> dict[int, Answer]:
-    """The answers to the rows that are left, by rank.
+def vllm_answers(folder: ModelFolder, job: Job) -> tuple[dict[int, Answer], list[dict[str, Any]]]:
+    """The answers to the rows that are left, by rank, and the times in which they were written.
 
     Raises:
         MobulaError: if the engine does not come up, or dies.
     """
-    found = _kept(job)
-    wanted = dataclasses.replace(job, done=_union(job.done, found))
-    waiting: dict[int, Answer] = {}
-    written = time.monotonic()
-    for order, answer in _written(folder, wanted):
-        waiting[order] = answer
-        if time.monotonic() - written > KEEP_EVERY_S:
-            _keep(job, waiting)
-            found, waiting, written = found | waiting, {}, time.monotonic()
-    _keep(job, waiting)
-    return found | waiting
+    parts = job.directory.parts(ANSWERS) if job.directory is not None else []
+    keeper = _Keeper(job, _kept(parts), [dict(fact) for part in parts for fact in part.facts])
+    try:
+        for order, answer in _written(folder, dataclasses.replace(job, done=_union(job.done, keeper.answers))):
+            keeper.add(order, answer)
+    finally:
+        keeper.flush()
+    return keeper.answers, keeper.facts
+
+
+class _Keeper:
+    """Collects answers and writes them every few seconds."""
+
+    def __init__(self, job: Job, answers: dict[int, Answer], facts: list[dict[str, Any]]) -> None:
+        self.job, self.answers, self.facts = job, answers, facts
+        self._waiting: dict[int, Answer] = {}
+        self._written = time.monotonic()
+        self._began, self._ended = float("inf"), 0.0
+
+    def add(self, order: int, answer: Answer) -> None:
+        self.answers[order] = self._waiting[order] = answer
+        self._ended = time.time()
+        self._began = min(self._began, self._ended - (answer.latency_s or 0.0))
+        if time.monotonic() - self._written > KEEP_EVERY_S:
+            self.flush()
+
+    def flush(self) -> None:
+        waiting, self._waiting, self._written = self._waiting, {}, time.monotonic()
+        if not waiting:
+            return
+        fact = {"began_unix_s": self._began, "ended_unix_s": self._ended, "phase": ANSWERS_PHASE}
+        self.facts.append(fact)
+        self._began = float("inf")
+        if self.job.directory is not None:
+            predictions = [Prediction("", None, **answer.fields()) for answer in waiting.values()]
+            self.job.directory.write_part(Part(list(waiting), predictions, [fact]), ANSWERS)
 
 
 def _union(done: Any, found: dict[int, Answer]) -> Any:
@@ -65,21 +94,14 @@ def _union(done: Any, found: dict[int, Answer]) -> Any:
     return np.union1d(done, np.fromiter(found, np.int64, len(found)))
 
 
-def _kept(job: Job) -> dict[int, Answer]:
-    if job.directory is None:
-        return {}
+def _kept(parts: Sequence[Part]) -> dict[int, Answer]:
+    """The answers that were written before; what failed then is asked again."""
     return {
-        order: Answer([one.output, *one.samples], one.output_tokens or 0, one.latency_s, one.probability, one.error)
+        order: Answer([one.output, *one.samples], one.output_tokens or 0, one.latency_s, one.probability)
+        for part in parts
+        for order, one in zip(part.orders, part.predictions, strict=True)
         if one.output is not None
-        else Answer([], 0, error=one.error)
-        for order, one in job.directory.predictions(ANSWERS).items()
     }
-
-
-def _keep(job: Job, answers: dict[int, Answer]) -> None:
-    if job.directory is not None and answers:
-        predictions = [Prediction("", None, **answer.fields()) for answer in answers.values()]
-        job.directory.write_part(Part(list(answers), predictions), ANSWERS)
 
 
 def _written(folder: ModelFolder, job: Job) -> Any:
@@ -161,14 +183,11 @@ def vllm_lacks(folder: ModelFolder, gpu: bool) -> str | None:
     architectures = config.architectures or ["?"]
     if not set(architectures) & set(ModelRegistry.get_supported_archs()):
         return f"no implementation of {architectures[0]}"
-    if gpu:
-        return None
-    from vllm.v1.attention.backends.cpu_attn import CPUAttentionBackend
-
     text = config.get_text_config()
     size = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
-    sizes = CPUAttentionBackend.get_supported_head_sizes()
-    return None if size in sizes else f"no attention on CPU for heads of {size}, only of {', '.join(map(str, sizes))}"
+    if gpu or size % CPU_HEADS == 0:
+        return None
+    return f"no attention on CPU for heads of {size}, only for multiples of {CPU_HEADS}"
 
 
 def _engine_kwargs(folder: ModelFolder, job: Job, gpu: bool) -> dict[str, Any]:
