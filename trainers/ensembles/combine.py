@@ -204,6 +204,45 @@ class Router(Combiner):
         return {"coefficients": rounded, "intercepts": [float(one) for one in self.intercepts]}
 
 
+@dataclass(frozen=True)
+class Committee(Combiner):
+    """Members in groups: each group's mean probability stands for one model, and a rule combines those.
+
+    For models that were trained once for each fold: what a rule learnt from the predictions of the models that had not seen a
+    row holds for the mean of all of them.
+
+    Attributes:
+        groups: of each member, counted from 0.
+        rule: kind of the combiner over the groups.
+        inner: its parameters.
+    """
+
+    kind = "committee"
+    groups: Sequence[int]
+    rule: str
+    inner: Mapping[str, Any]
+
+    def __call__(self, logs: np.ndarray, texts: Sequence[str]) -> np.ndarray:
+        return self._over_groups(logs_of(self._shared @ np.exp(logs).reshape(len(logs), -1)), logs.shape, texts)
+
+    def _over_groups(self, logs: np.ndarray, shape: tuple[int, ...], texts: Sequence[str]) -> np.ndarray:
+        return COMBINERS[self.rule].from_parameters(self.inner)(logs.reshape(-1, *shape[1:]), texts)
+
+    @property
+    def _shared(self) -> np.ndarray:
+        """Share of each member in each group, shape (groups, members)."""
+        inside = np.asarray(self.groups) == np.arange(max(self.groups) + 1)[:, None]
+        return inside / inside.sum(1, keepdims=True)
+
+    def shares(self, members: int) -> np.ndarray:
+        of_groups = COMBINERS[self.rule].from_parameters(self.inner).shares(max(self.groups) + 1)
+        found: np.ndarray = of_groups @ self._shared
+        return found
+
+    def parameters(self) -> dict[str, Any]:
+        return {"groups": list(self.groups), "rule": self.rule, "inner": dict(self.inner)}
+
+
 def text_features(texts: Sequence[str], dimensions: int) -> np.ndarray:
     """Hashed words and pairs of words of each text, of length 1, shape (rows, dimensions)."""
     from sklearn.feature_extraction.text import HashingVectorizer
@@ -213,6 +252,6 @@ def text_features(texts: Sequence[str], dimensions: int) -> np.ndarray:
 
 
 COMBINERS: dict[str, type[Combiner]] = {
-    one.kind: one for one in (SoftVote, LogVote, MajorityVote, LogisticStack, BoostedStack, Router)
+    one.kind: one for one in (SoftVote, LogVote, MajorityVote, LogisticStack, BoostedStack, Router, Committee)
 }
 """Kind in `ensemble.json` -> combiner."""

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from cluster.config import RunConfig
-from cluster.config.ensemble import EnsembleConfig
+from cluster.config.ensemble import EnsembleConfig, Folds
 from cluster.exceptions import ConfigError
 from cluster.registry import Registry
 from cluster.runs import Record, RunDirectory
@@ -111,7 +111,8 @@ def gathered(workshop: Workshop, config: RunConfig) -> Sequence[Candidate]:
         from tuning.ensemble.train import trained_members
 
         found += trained_members(workshop, config, settings.train)
-    places = list(settings.members)
+    is_folds = isinstance(settings.train, Folds)  # its members are what the folds are trained of
+    places = [] if is_folds else list(settings.members)
     if not places and settings.train is None and config.tune is not None:
         places = [f"{workshop.storage_path}/{config.name}"]
     if not places and not found:

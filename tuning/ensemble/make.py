@@ -8,16 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from cluster.config.ensemble import Automatic, TokenMean
+from cluster.config.ensemble import Automatic, SoftVote, TokenMean
 from cluster.exceptions import ConfigError, DataError
-from trainers.ensembles.combine import Combiner, MajorityVote, logs_of
+from trainers.ensembles.combine import Combiner, Committee, MajorityVote, logs_of
 from trainers.ensembles.folder import DropoutFolder
 from trainers.ensembles.spec import TOKEN_MEAN
 from trainers.ensembles.uncertainty import uncertainty
 from trainers.evaluation.result import Prediction
 from tuning.ensemble.members import Candidate
 from tuning.ensemble.rules import AUTOMATIC, FITS, cross_fitted, try_all
-from tuning.ensemble.votes import Score, Votes
+from tuning.ensemble.votes import Score, Votes, votes_of
 from tuning.ensemble.workshop import Workshop, mean_loss
 from tuning.ensemble.write import write_ensemble
 
@@ -88,6 +88,8 @@ def make(workshop: Workshop, candidates: Sequence[Candidate]) -> Made:
 
 def by_probabilities(workshop: Workshop, candidates: Sequence[Candidate]) -> Made:
     """Combine classifiers' probabilities."""
+    if candidates[0].group is not None:
+        return by_folds(workshop, candidates)
     rule, votes, tried = workshop.settings.combine, workshop.votes(candidates, workshop.validation), {}
     name = rule.kind
     if candidates[0].weight is not None:  # boosting has said how much each counts
@@ -115,6 +117,47 @@ def _written(
     place = write_members(workshop, kept, combiner.kind, combiner.parameters())
     number = f"{len(kept)} of {len(candidates)}" if len(kept) < len(candidates) else f"{len(kept)}"
     return Made(place, f"{number} classifiers combined by {words}.", candidates, members, weights, validation)
+
+
+def by_folds(workshop: Workshop, candidates: Sequence[Candidate]) -> Made:
+    """Combine models that were trained once for each fold, by what is learnt from out-of-fold predictions."""
+    groups = [one.group or 0 for one in candidates]
+    rule, unseen, tried = workshop.settings.combine, out_of_fold(workshop, candidates), {}
+    name = rule.kind
+    if max(groups) == 0:  # one model has nothing to be weighed against
+        rule, name = SoftVote(), "soft_vote"
+    elif isinstance(rule, Automatic):
+        name, tried = try_all(rule, unseen, FOLDS)
+        rule = AUTOMATIC[name]
+    inner = FITS[rule.kind](rule)(unseen)
+    committee = Committee(groups, inner.kind, inner.parameters())
+    votes = workshop.votes(candidates, workshop.validation)
+    answers = workshop.answers(candidates[0].folder, workshop.validation)
+    mixed = committee(votes.logs, votes.texts)
+    validation = predicted(answers, votes, mixed, candidates[0].folder.labels, committee)
+    place = write_members(workshop, candidates, committee.kind, committee.parameters())
+    words = (
+        f"{max(groups) + 1} models, each trained once for each of {groups.count(0)} folds, combined by {name.replace('_', ' ')} "
+        f"learnt from {len(unseen):,} out-of-fold predictions."
+    )
+    return Made(place, words, candidates, range(len(candidates)), None, validation, tried=tried)
+
+
+def out_of_fold(workshop: Workshop, candidates: Sequence[Candidate]) -> Votes:
+    """What each model says of the training rows, always by the one of its folds that had not seen the row.
+
+    Raises:
+        DataError: if the models' folds have no row in common.
+    """
+    by_group: dict[int, dict[str, Prediction]] = {}
+    for one in candidates:
+        predictions = workshop.answers(one.folder, list(one.held))
+        by_group.setdefault(one.group or 0, {}).update({row.key: row for row in predictions})
+    shared = [key for key in by_group[0] if all(key in rows for rows in by_group.values())]
+    if not shared:
+        raise DataError("the models' folds have no row in common; expected members trained on the same rows")
+    first = {one.group or 0: one.folder.labels for one in reversed(candidates)}
+    return votes_of([[rows[key] for key in shared] for rows in by_group.values()], [first[group] for group in by_group])
 
 
 def predicted(

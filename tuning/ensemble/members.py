@@ -26,12 +26,16 @@ class Candidate:
         folder: the model.
         place: where the user named it, or where it was found.
         weight: of its vote, where its making decides that (boosting).
+        group: which model it is a fold of, where members were trained once for each fold.
+        held: the rows of that fold, which it did not learn from.
     """
 
     name: str
     folder: ModelFolder
     place: str
     weight: float | None = None
+    group: int | None = None
+    held: tuple[Any, ...] = ()
 
 
 def found_members(places: list[str], storage_path: str, top: int, metric: str | None) -> list[Candidate]:
@@ -96,7 +100,7 @@ def of_run(storage: Storage) -> Candidate:
             f"{storage.url}: the run is {record.state}, so there is no model to combine; finish it with `mobula train`"
         )
     name = storage.url.rstrip("/").rpartition("/")[2]
-    place = record.model_path or exported(run_at(storage))
+    place = record.model_path or _model_of(storage)
     return Candidate(name, opened(place), place)
 
 
@@ -120,7 +124,7 @@ def best_trials(storage: Storage, top: int, metric: str | None) -> list[Candidat
         result = record.details.get("result") or {}
         used = metric or ("eval_accuracy" if "eval_accuracy" in result else "eval_loss")
         value = result.get(used, math.nan)
-        has_weights = folder.exists(f"{name}/model/config.json") or folder.exists(f"{name}/checkpoints")
+        has_weights = has_model(folder.child(name)) or folder.exists(f"{name}/checkpoints")
         if record.state == "finished" and has_weights and math.isfinite(value):
             scored.append((-value if "loss" in used else value, name))
     if len(scored) < 2:
@@ -133,8 +137,18 @@ def best_trials(storage: Storage, top: int, metric: str | None) -> list[Candidat
 
 
 def of_trial(storage: Storage, name: str) -> Candidate:
-    place = storage.place("model") if storage.exists("model/config.json") else exported(run_at(storage))
+    place = _model_of(storage)
     return Candidate(name, opened(place), place)
+
+
+def _model_of(storage: Storage) -> str:
+    """The model folder in a run directory, written out of the best checkpoint where it is not there yet."""
+    return storage.place("model") if has_model(storage) else exported(run_at(storage))
+
+
+def has_model(storage: Storage, name: str = "model") -> bool:
+    """Whether a run directory has a model folder of that name."""
+    return any(storage.exists(f"{name}/{file}") for file in ("config.json", "adapter_config.json"))
 
 
 def exported(run: RunDirectory, step: int | None = None, name: str = "model") -> str:
@@ -187,6 +201,5 @@ def snapshots(run: RunDirectory, count: int) -> list[Candidate]:
     places = []
     for step in steps:
         name = f"model-{step:08d}"
-        known = run.storage.exists(f"{name}/config.json") or run.storage.exists(f"{name}/adapter_config.json")
-        places.append(run.storage.place(name) if known else exported(run, step, name))
+        places.append(run.storage.place(name) if has_model(run.storage, name) else exported(run, step, name))
     return [Candidate(f"step-{step}", opened(place), place) for step, place in zip(steps, places, strict=True)]

@@ -6,6 +6,7 @@ ended in an earlier start is taken as it is; one that was interrupted goes on fr
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 from collections.abc import Callable, Iterable, Sequence
@@ -21,7 +22,7 @@ from cluster.config.stages.split import KFoldStage, WeightColumn, WeightsStage
 from cluster.exceptions import ConfigError, MobulaError
 from cluster.runs import Record, RunDirectory
 from trainers.evaluation.result import Prediction
-from tuning.ensemble.members import MEMBERS, Candidate, data_of, exported, opened, snapshots
+from tuning.ensemble.members import MEMBERS, Candidate, data_of, exported, found_members, has_model, opened, snapshots
 from tuning.ensemble.rows import training_rows
 from tuning.ensemble.workshop import Workshop
 
@@ -71,13 +72,40 @@ def _bagging(workshop: Workshop, config: RunConfig, plan: Bagging) -> list[Candi
 
 
 def _folds(workshop: Workshop, config: RunConfig, plan: Folds) -> list[Candidate]:
+    """A run for each fold, of this file or of the file behind each of `ensemble.members`."""
+    settings = workshop.settings
+    bases = [config]
+    if settings.members:
+        found = found_members(list(settings.members), workshop.storage_path, settings.top, None)
+        bases = [one.folder.config or config for one in found]
+    if not (config.data.validation or config.data.val_size):
+        raise ConfigError(
+            "ensemble.train=folds: found no validation rows beside the folds, and the ensemble is held against its members on "
+            "those; set data.validation or data.val_size"
+        )
     configs = []
-    for fold in range(plan.count):
-        into = "test" if config.data.validation or config.data.val_size else "validation"
-        stages = [*config.data.stages, KFoldStage(folds=plan.count, fold=fold, into=into)]  # type: ignore[arg-type]
-        data = {"stages": stages, "test": None}
-        configs.append(_member(workshop, config, f"fold-{fold}", data=data))
-    return train(configs)
+    for number, base in enumerate(bases):
+        for fold in range(plan.count):
+            stages = [*config.data.stages, KFoldStage(folds=plan.count, fold=fold, into="test")]
+            data = {name: getattr(config.data, name) for name in type(config.data).model_fields}
+            data |= {"stages": stages, "test": None, "max_length": base.data.max_length}
+            configs.append(_member(workshop, base, f"model-{number}-fold-{fold}", data=data))
+    made = train(configs)
+    held = [_held_rows(RunDirectory.open(one)) for one in configs]
+    return [
+        dataclasses.replace(one, group=index // plan.count, held=tuple(rows))
+        for index, (one, rows) in enumerate(zip(made, held, strict=True))
+    ]
+
+
+def _held_rows(run: RunDirectory) -> list[Any]:
+    """The rows of the fold that a run did not learn from."""
+    from trainers.data.staging import StagedRows
+    from trainers.fit import prepare_data
+
+    prepared = prepare_data(run, data_of(run.config))
+    assert prepared.rows_url is not None, "a run with a fold has stages"
+    return list(StagedRows.open(prepared.rows_url).files["test"])
 
 
 def _snapshots(workshop: Workshop, config: RunConfig, plan: Snapshots) -> list[Candidate]:
@@ -172,8 +200,7 @@ def train(configs: Sequence[RunConfig]) -> list[Candidate]:
     """Train runs one after the other and write out their models. Those that ended before are not trained again."""
     found = []
     for run in _run_all(configs):
-        is_there = any(run.storage.exists(f"model/{name}") for name in ("config.json", "adapter_config.json"))
-        place = run.storage.place("model") if is_there else exported(run)
+        place = run.storage.place("model") if has_model(run.storage) else exported(run)
         found.append(Candidate(run.config.name, opened(place), place))
     return found
 

@@ -43,6 +43,16 @@ def test_a_router_asks_one_member() -> None:
     assert router(logs, ["one text", "another"]) == pytest.approx(np.exp(logs[1]))
 
 
+def test_a_committee_means_its_groups_before_it_combines_them() -> None:
+    logs = drawn(4)
+    made = COMBINERS["committee"].from_parameters(
+        {"groups": [0, 0, 1, 1], "rule": "soft_vote", "inner": {"weights": [0.75, 0.25]}}
+    )
+    each = np.exp(logs)
+    assert made(logs, []) == pytest.approx(0.75 * each[:2].mean(0) + 0.25 * each[2:].mean(0))
+    assert made.shares(4) == pytest.approx([0.375, 0.375, 0.125, 0.125])
+
+
 def test_uncertainty_is_the_sum_of_its_parts_and_agreement_has_no_epistemic_part() -> None:
     logs, shares = drawn(), np.full(3, 1 / 3)
     found = uncertainty(logs, shares, np.zeros(40, np.int64))
