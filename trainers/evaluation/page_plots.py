@@ -10,8 +10,8 @@ from trainers.report import EVAL_COLOUR, TEXT_COLOUR, TRAIN_COLOUR, dress, figur
 
 Span = tuple[float, float, float]
 """Low end, value, high end."""
-ROW_INCHES, EDGE_INCHES = 0.24, 0.75
-LONGEST_NAME = 44
+ROW_INCHES, EDGE_INCHES = 0.24, 0.8
+LONGEST_NAME = 32
 SHADED = 0.75
 """Strength of the darkest cell of a heat table: text on it stays readable by day and by night."""
 
@@ -32,7 +32,11 @@ def forest(title: str, spans: Mapping[str, Span], *, zero: bool = True, strong: 
             axes.plot([low, high], [at, at], color=colour, linewidth=1.6)
             axes.plot([value], [at], color=colour, marker="o", markersize=4.5)
         axes.set_yticks(range(len(spans)), [shortened(name) for name, _ in from_below])
-        dress(axes, title)
+        dress(axes, "")
+        axes.set_ylim(-0.6, len(spans) - 0.4)
+        axes.figure.suptitle(
+            title, x=0.01, ha="left", color=TEXT_COLOUR, fontsize=10
+        )  # names may be longer than the plot
         if zero:
             axes.axvline(0, color=TEXT_COLOUR, linewidth=1, linestyle="--")
 
