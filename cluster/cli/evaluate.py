@@ -274,11 +274,14 @@ def print_result(result: "EvaluationResult") -> None:
 
 
 def _print_sections(result: "EvaluationResult") -> None:
-    """How far confidence can be trusted, in sentences."""
+    """How far confidence can be trusted, and where the model fails, in sentences."""
     from trainers.evaluation.confidence import sentences
+    from trainers.evaluation.errors import sentences as error_sentences
     from trainers.evaluation.judge import sentences as judge_sentences
 
-    lines = [*sentences(result.sections), *judge_sentences(result.sections.get("judge", {}))]
+    sections = result.sections
+    lines = [*sentences(sections), *error_sentences(sections.get("errors", {}))]
+    lines += judge_sentences(sections.get("judge", {}))
     if lines:
         click.echo()
     for line in lines:
