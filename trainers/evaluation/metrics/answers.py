@@ -34,7 +34,7 @@ def normalised_match(rows: Rows, references: str | None = None) -> np.ndarray | 
     Args:
         references: column with further answers that are right.
     """
-    wanted = [[normalise(one) for one in answers] for answers in accepted(rows, references, "normalised_match")]
+    wanted = [[normalise(one) for one in answers] for answers in accepted(rows, references)]
     return best(rows, wanted, lambda want, got: float(want == normalise(got)))
 
 
@@ -44,7 +44,7 @@ def token_f1(rows: Rows, references: str | None = None) -> np.ndarray | None:
     Args:
         references: column with further answers that are right.
     """
-    return best(rows, accepted(rows, references, "token_f1"), _token_f1)
+    return best(rows, accepted(rows, references), _token_f1)
 
 
 def _token_f1(want: str, got: str) -> float:

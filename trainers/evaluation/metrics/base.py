@@ -27,6 +27,10 @@ class LeftOut:
     reason: str
 
 
+class NotDefined(Exception):
+    """The same, raised from further inside: the message is the reason."""
+
+
 Found = float | Sequence[float] | np.ndarray | Sums | Whole | LeftOut | Mapping[str, Any] | None
 """What a metric's function may return: one value a row (their mean is the metric), a number over all rows, a statistic,
 several of these by name, None where the rows have nothing for it, or why it is left out."""
@@ -90,7 +94,7 @@ def settle(
         inspect.signature(metric.function).bind(rows, **args)
     except TypeError as error:
         raise ConfigError(f"evaluate.metrics: {name}: {error}; change its args") from None
-    found = metric.function(rows, **args) if len(rows) else LeftOut("there are no rows")
+    found = _found(metric, rows, args) if len(rows) else LeftOut("there are no rows")
     settled = []
     for shown, part in _named(name, metric, found):
         if isinstance(part, LeftOut):
@@ -99,6 +103,13 @@ def settle(
         elif part is not None:
             settled.append(Measured(shown, _statistic(shown, metric, rows, args, part), metric.higher_is_better))
     return settled
+
+
+def _found(metric: Metric, rows: Rows, args: Mapping[str, Any]) -> Any:
+    try:
+        return metric.function(rows, **args)
+    except NotDefined as error:
+        return LeftOut(str(error))
 
 
 def _named(name: str, metric: Metric, found: Any) -> Iterator[tuple[str, Any]]:
@@ -114,7 +125,7 @@ def _statistic(name: str, metric: Metric, rows: Rows, args: Mapping[str, Any], f
     if isinstance(found, Sums | Whole):
         return found
     if isinstance(found, int | float | np.floating | np.integer):
-        return Whole(len(rows), lambda drawn: _number(metric.function(rows.take(drawn), **args)))
+        return Whole(len(rows), lambda drawn: _number(_found(metric, rows.take(drawn), args)))
     values = np.asarray(found, np.float64)
     if values.shape != (len(rows),):
         raise TypeError(

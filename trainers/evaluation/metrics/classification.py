@@ -50,7 +50,12 @@ def counted(rows: Rows, of: Callable[[np.ndarray], np.ndarray]) -> Sums | None:
     want, got = distinct[at].T
     kinds[at, 0, want] = want == got
     kinds[at, 1, got] = kinds[at, 2, want] = 1.0
-    return Sums(kinds.reshape(len(kinds), -1), lambda sums: of(_per_class(sums)), codes)
+
+    def of_sums(sums: np.ndarray, _names: tuple[str, ...] = tuple(names)) -> np.ndarray:
+        # It holds the names, so that rows of two models are swapped only where their columns mean the same classes
+        return of(_per_class(sums))
+
+    return Sums(kinds.reshape(len(kinds), -1), of_sums, codes)
 
 
 def _per_class(sums: np.ndarray) -> np.ndarray:

@@ -8,18 +8,18 @@ from typing import Any
 
 import numpy as np
 
-from cluster.exceptions import ConfigError
+from trainers.evaluation.metrics.base import NotDefined
 from trainers.evaluation.rows import Rows
 
 
-def column(rows: Rows, name: str, metric: str) -> list[Any]:
+def column(rows: Rows, name: str) -> list[Any]:
     """The values of a column of the rows; None where a row lacks it.
 
     Raises:
-        ConfigError: if no row has it.
+        NotDefined: if no row has it.
     """
     if not any(name in one.columns for one in rows.predictions):
-        raise ConfigError(f"metric {metric}: no row has the column {name!r}; {columns_there(rows)}")
+        raise NotDefined(f"no row has the column {name!r}; {columns_there(rows)}")
     return [one.columns.get(name) for one in rows.predictions]
 
 
@@ -29,12 +29,12 @@ def columns_there(rows: Rows) -> str:
     return f"the rows have {', '.join(map(repr, known))}" if known else "the rows have no other columns"
 
 
-def accepted(rows: Rows, name: str | None, metric: str) -> list[list[str]]:
+def accepted(rows: Rows, name: str | None) -> list[list[str]]:
     """The answers that are right for each row: its reference, and those of a column of further ones (text or list)."""
     own = [[] if one is None else [one] for one in rows.references]
     if name is None:
         return own
-    return [first + _texts(more) for first, more in zip(own, column(rows, name, metric), strict=True)]
+    return [first + _texts(more) for first, more in zip(own, column(rows, name), strict=True)]
 
 
 def _texts(value: Any) -> list[str]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from cluster.exceptions import ConfigError, DataError
+from cluster.exceptions import DataError
 from trainers.evaluation.metrics.base import LeftOut
+from trainers.evaluation.metrics.common import columns_there
 from trainers.evaluation.rows import Rows
 
 YES = frozenset({"1", "true", "yes", "y", "success", "successful", "solved", "resolved", "done"})
@@ -28,12 +29,8 @@ def dialogue_success(rows: Rows, source: str | None = None) -> list[float] | Lef
     name = next(
         (name for name in names if any(name in one.notes or name in one.columns for one in rows.predictions)), None
     )
-    if name is None and source is not None:
-        raise ConfigError(
-            f"metric dialogue_success: no row has a note or column {source!r}; name one that the rows have"
-        )
     if name is None:
-        return LeftOut(f"no row has a note or column {' or '.join(names)}")
+        return LeftOut(f"no row has a note or column {' or '.join(map(repr, names))}; {columns_there(rows)}")
     found = [one.notes.get(name, one.columns.get(name)) for one in rows.predictions]
     return [_as_share(value, one.place, name) for value, one in zip(found, rows.predictions, strict=True)]
 

@@ -33,8 +33,8 @@ def retrieval(
     depths = [k] if isinstance(k, int) else list(k)
     if not depths or min(depths) < 1:
         raise ConfigError(f"metric retrieval: found k={k}; expected numbers of places, from 1")
-    lists = [parse_json(one) for one in rows.outputs] if ranked is None else column(rows, ranked, "retrieval")
-    wanted = [_parsed(one) for one in rows.references] if relevant is None else column(rows, relevant, "retrieval")
+    lists = [parse_json(one) for one in rows.outputs] if ranked is None else column(rows, ranked)
+    wanted = [_parsed(one) for one in rows.references] if relevant is None else column(rows, relevant)
     gains = [_gains(one) for one in wanted]
     is_asked = [rows.outputs[at] is not None or ranked is not None for at in range(len(rows))]
     found = [

@@ -45,7 +45,7 @@ def rouge(
     """
     from rouge_score.rouge_scorer import RougeScorer
 
-    wanted = accepted(rows, references, "rouge")
+    wanted = accepted(rows, references)
     scorer = RougeScorer(ROUGES, use_stemmer=stem, tokenizer=AnyScript() if any_script else None)
     found = [
         scorer.score_multi(answers, output) if answers and output is not None else None
@@ -68,7 +68,7 @@ def meteor(rows: Rows, references: str | None = None) -> np.ndarray | None:
         words = _WORDS_AND_SIGNS.findall(want), _WORDS_AND_SIGNS.findall(got)
         return float(single_meteor_score(*words, wordnet=NoSynonyms()))
 
-    return best(rows, accepted(rows, references, "meteor"), score)
+    return best(rows, accepted(rows, references), score)
 
 
 def embedding_similarity(rows: Rows, model: str) -> np.ndarray | LeftOut:

@@ -29,7 +29,7 @@ def bleu(rows: Rows, tokenize: str = "13a", lowercase: bool = False, references:
     from sacrebleu.metrics.bleu import BLEU
 
     scorer = BLEU(tokenize=tokenize, lowercase=lowercase, force=True)
-    return _counted(rows, "bleu", scorer, references, bleu_of)
+    return _counted(rows, scorer, references, bleu_of)
 
 
 def chrf(rows: Rows, word_order: int = 0, beta: int = 2, references: str | None = None) -> Sums | None:
@@ -43,7 +43,7 @@ def chrf(rows: Rows, word_order: int = 0, beta: int = 2, references: str | None 
     from sacrebleu.metrics.chrf import CHRF
 
     scorer = CHRF(word_order=word_order, beta=beta)
-    return _counted(rows, "chrf", scorer, references, lambda sums: _chrf_of(sums, beta))
+    return _counted(rows, scorer, references, lambda sums: _chrf_of(sums, beta))
 
 
 def ter(rows: Rows, references: str | None = None) -> Sums | None:
@@ -54,14 +54,12 @@ def ter(rows: Rows, references: str | None = None) -> Sums | None:
     """
     from sacrebleu.metrics.ter import TER
 
-    return _counted(rows, "ter", TER(), references, _ter_of)
+    return _counted(rows, TER(), references, _ter_of)
 
 
-def _counted(
-    rows: Rows, name: str, scorer: Any, references: str | None, of: Callable[[np.ndarray], np.ndarray]
-) -> Sums | None:
+def _counted(rows: Rows, scorer: Any, references: str | None, of: Callable[[np.ndarray], np.ndarray]) -> Sums | None:
     """What each row adds: a one for the row, then sacrebleu's counts."""
-    wanted = accepted(rows, references, name)
+    wanted = accepted(rows, references)
     at = [at for at, answers in enumerate(wanted) if answers and rows.outputs[at] is not None]
     if not at:
         return None

@@ -93,7 +93,7 @@ def language(rows: Rows, expected: str | None = None) -> list[float] | LeftOut:
     elif len(expected) == 2 and not any(expected in one.columns for one in rows.predictions):
         wanted = [expected] * len(rows)
     else:
-        wanted = [None if one is None else str(one).lower()[:2] for one in column(rows, expected, "language")]
+        wanted = [None if one is None else str(one).lower()[:2] for one in column(rows, expected)]
     given = [_language(one) for one in rows.outputs]
     found = [
         np.nan if want is None or got is None else float(want == got) for want, got in zip(wanted, given, strict=True)
@@ -119,7 +119,7 @@ def consistency(rows: Rows, group: str) -> list[float] | LeftOut:
     Args:
         group: column that says which rows ask the same.
     """
-    groups = [None if one is None else str(one) for one in column(rows, group, "consistency")]
+    groups = [None if one is None else str(one) for one in column(rows, group)]
     said = [None if one is None else normalise(one) for one in rows.outputs]
     answers: dict[str | None, Counter[str]] = {}
     for name, one in zip(groups, said, strict=True):
