@@ -108,12 +108,15 @@ def bare(script: str, *arguments: Any) -> float:
 def ours(folder: Path, data: Path, **settings: Any) -> dict[str, float]:
     """Rates of one evaluation, from its first row to its last, and what the rest of it took."""
     from cluster.config import EvaluateConfig
+    from cluster.config.confidence import ErrorsConfig
     from trainers.evaluation import How, evaluate_subject
     from trainers.evaluation.store import EvaluationDirectory
     from trainers.evaluation.subjects import FolderSubject
     from trainers.folder import ModelFolder
 
-    evaluate = EvaluateConfig(batch_size=BATCH_SIZE, max_new_tokens=MAX_TOKENS, errors={"enabled": False}, **settings)
+    evaluate = EvaluateConfig(
+        batch_size=BATCH_SIZE, max_new_tokens=MAX_TOKENS, errors=ErrorsConfig(enabled=False), **settings
+    )
     with tempfile.TemporaryDirectory() as storage:
         began = time.perf_counter()
         result = evaluate_subject(FolderSubject(ModelFolder.open(folder)), [str(data)], evaluate, how=How(storage))
@@ -195,7 +198,7 @@ def main() -> int:
             )
         if given.generations:
             found["answers"] = answers(folder, folder / "prompts.jsonl", given.generations, given.rounds)
-    rows = [
+    rows: list[Claim] = [
         (f"{name}: share of the bare model's throughput", one["ratio"], ">=", WANTED) for name, one in found.items()
     ]
     return report(judge(rows), given.json, **found)

@@ -169,7 +169,7 @@ def _processed(folder: ModelFolder, job: Job) -> ray.data.Dataset:
         postprocess_map_kwargs={"num_cpus": SMALL_TASK_CPUS},
     )
     for stage in processor.stages.values():
-        stage.map_batches_kwargs |= {"max_restarts": ENGINE_RESTARTS, "max_task_retries": ENGINE_RESTARTS}
+        stage.map_batches_kwargs.update(max_restarts=ENGINE_RESTARTS, max_task_retries=ENGINE_RESTARTS)
     return processor(requests)
 
 
