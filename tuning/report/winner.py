@@ -169,7 +169,8 @@ def lead(study: StudyFacts, values: Mapping[str, np.ndarray] | None = None, seed
     """The winner against the second, by the best evidence that there is; None where there is none.
 
     Args:
-        values: one value a row of some trials, on the same validation rows.
+        values: one value a row of some trials, on the same validation rows. Of trials as good as the second, one whose
+            answers are there stands for it.
     """
     seeded, maximises = repeats(study), study.objective.maximises
     if len(seeded) >= 2:
@@ -177,10 +178,19 @@ def lead(study: StudyFacts, values: Mapping[str, np.ndarray] | None = None, seed
     if len(study.ranked) < 2:
         return None
     first, second = study.ranked[:2]
-    if values and first.name in values and second.name in values:
-        pair = (first.name, values[first.name]), (second.name, values[second.name])
-        return over_rows(*pair, maximises=maximises, seed=seed)
-    return _counted(study, [first, second])
+    counted, rival = _counted(study, [first, second]), _rival(study, values or {})
+    metric = study.objective.name
+    if rival is None or (counted is not None and rival.value(metric) != second.value(metric)):
+        return counted
+    assert values is not None
+    pair = (first.name, values[first.name]), (rival.name, values[rival.name])
+    return over_rows(*pair, maximises=maximises, seed=seed)
+
+
+def _rival(study: StudyFacts, values: Mapping[str, np.ndarray]) -> TrialFacts | None:
+    """The best trial beside the winner whose answers are known; None where the winner's are not."""
+    first, *others = study.ranked
+    return next((trial for trial in others if trial.name in values), None) if first.name in values else None
 
 
 def _counted(study: StudyFacts, pair: Sequence[TrialFacts]) -> Lead | None:

@@ -78,6 +78,16 @@ def test_without_rows_or_seeds_the_counts_are_used_and_said():
     assert lead(study_of(planted, 10)) is None  # how many rows is not known
 
 
+def test_kept_answers_of_a_tied_second_stand_for_the_others():
+    study = dataclasses.replace(study_of(lambda **units: 0.5, 4, noise=0.0), num_validation_rows=4)
+    values = {"trial-0": np.array([1.0, 1.0, 0.0, 0.0]), "trial-3": np.array([0.0, 1.0, 1.0, 0.0])}
+    assert (lead(study, values).basis, lead(study, values).second) == ("rows", "trial-3")
+    study.trials[1].outcome.result["eval_accuracy"] = 0.49
+    study.trials[2].outcome.result["eval_accuracy"] = 0.49
+    study.trials[3].outcome.result["eval_accuracy"] = 0.25
+    assert lead(study, values).basis == "counts"  # the second has not answered, and is no tie
+
+
 def test_best_so_far_goes_one_way():
     assert best_so_far(np.array([1.0, 3.0, 2.0]), True).tolist() == [1.0, 3.0, 3.0]
     assert best_so_far(np.array([3.0, 1.0, 2.0]), False).tolist() == [3.0, 1.0, 1.0]
