@@ -243,6 +243,7 @@ class Named:
     def name(self) -> str:
         """A short name, without what tells its trainings apart."""
         text = self.config.name if self.config and self.where[0].endswith((".yaml", ".yml")) else self.where[0]
+        text = self.results[0].subject or text if self.results else text
         if "://" not in text and not text.startswith("models:/"):
             parts = [part for part in Path(text).parts if part not in ("model", "/", "..")]
             text = parts[-1] if parts else text
