@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -205,15 +207,26 @@ def swappable(first: Statistic, second: Statistic) -> list[Sums]:
     return [one for one in (first, second) if isinstance(one, Sums)]
 
 
-def _same_function(first: Callable[..., object], second: Callable[..., object]) -> bool:
+def _same_function(first: Any, second: Any) -> bool:
     """The same one, or two made by the same line with the same values (a lambda in a function that ran twice)."""
     if first is second:
         return True
-    parts = [(getattr(one, "__code__", None), getattr(one, "__defaults__", None)) for one in (first, second)]
-    if parts[0] != parts[1] or parts[0][0] is None:
+    if isinstance(first, partial) and isinstance(second, partial):
+        parts = [(one.func, one.args, sorted(one.keywords.items())) for one in (first, second)]
+        return _same_function(parts[0][0], parts[1][0]) and _same(parts[0][1:], parts[1][1:])
+    code = getattr(first, "__code__", None)
+    if code is None or code != getattr(second, "__code__", None):
         return False
-    held = [[cell.cell_contents for cell in getattr(one, "__closure__", None) or ()] for one in (first, second)]
-    try:
-        return bool(held[0] == held[1])
-    except ValueError:  # arrays do not compare to one truth
-        return all(np.array_equal(one, other) for one, other in zip(*held, strict=True))
+    held = [(one.__defaults__, [cell.cell_contents for cell in one.__closure__ or ()]) for one in (first, second)]
+    return _same(held[0], held[1])
+
+
+def _same(first: Any, second: Any) -> bool:
+    """Equal values; functions as `_same_function` has them, arrays element by element."""
+    if isinstance(first, tuple | list) and isinstance(second, tuple | list):
+        return len(first) == len(second) and all(_same(*pair) for pair in zip(first, second, strict=True))
+    if callable(first) and callable(second):
+        return _same_function(first, second)
+    if isinstance(first, np.ndarray) or isinstance(second, np.ndarray):
+        return np.array_equal(first, second)
+    return bool(first == second)
