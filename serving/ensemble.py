@@ -58,7 +58,7 @@ class Members:
         found = []
         for classifier, seed in self.classifiers:
             if seed is not None:
-                classifier._model.dropout_seed = seed
+                classifier._model.dropout_seed = seed  # type: ignore[assignment]
             found.append(classifier.logits(texts))
         return found
 

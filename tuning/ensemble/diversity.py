@@ -54,8 +54,9 @@ def diversity(votes: Votes, names: list[str]) -> dict[str, Any]:
     ]
     if not pairs:
         return {"pairs": [], "mean": {}}
-    known = {name: [pair[name] for pair in pairs if not np.isnan(pair[name])] for name in MEASURES}
-    means = {name: float(np.mean(values)) if values else None for name, values in known.items()}
+    values_of = {name: np.array([pair[name] for pair in pairs], np.float64) for name in MEASURES}
+    known = {name: values[~np.isnan(values)] for name, values in values_of.items()}
+    means = {name: float(values.mean()) if len(values) else None for name, values in known.items()}
     plain = [
         {name: None if isinstance(value, float) and np.isnan(value) else value for name, value in pair.items()}
         for pair in pairs

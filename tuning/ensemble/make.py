@@ -90,8 +90,9 @@ def by_probabilities(workshop: Workshop, candidates: Sequence[Candidate]) -> Mad
     """Combine classifiers' probabilities."""
     if candidates[0].group is not None:
         return by_folds(workshop, candidates)
-    rule, votes, tried = workshop.settings.combine, workshop.votes(candidates, workshop.validation), {}
-    name = rule.kind
+    rule: Any = workshop.settings.combine
+    votes, name = workshop.votes(candidates, workshop.validation), str(rule.kind)
+    tried: dict[str, Score] = {}
     if candidates[0].weight is not None:  # boosting has said how much each counts
         weights = [one.weight or 0.0 for one in candidates]
         return _written(workshop, candidates, votes, lambda _: MajorityVote(weights), "boosting's weighted vote")
@@ -122,8 +123,9 @@ def _written(
 def by_folds(workshop: Workshop, candidates: Sequence[Candidate]) -> Made:
     """Combine models that were trained once for each fold, by what is learnt from out-of-fold predictions."""
     groups = [one.group or 0 for one in candidates]
-    rule, unseen, tried = workshop.settings.combine, out_of_fold(workshop, candidates), {}
-    name = rule.kind
+    rule: Any = workshop.settings.combine
+    unseen, name = out_of_fold(workshop, candidates), str(rule.kind)
+    tried: dict[str, Score] = {}
     if max(groups) == 0:  # one model has nothing to be weighed against
         rule, name = SoftVote(), "soft_vote"
     elif isinstance(rule, Automatic):

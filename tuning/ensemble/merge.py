@@ -256,7 +256,7 @@ def _merge(rule: LoraMerge, candidates: Sequence[Candidate], weights: Sequence[f
         )
     from transformers import AutoModelForCausalLM
 
-    base: Any = AutoModelForCausalLM.from_pretrained(first.base, use_safetensors=True, dtype="auto")
+    base: Any = AutoModelForCausalLM.from_pretrained(str(first.base), use_safetensors=True, dtype="auto")
     names = [f"member{index}" for index in range(len(candidates))]
     model: Any = PeftModel.from_pretrained(base, str(first.path), adapter_name=names[0])
     for name, one in zip(names[1:], candidates[1:], strict=True):

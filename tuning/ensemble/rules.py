@@ -163,7 +163,8 @@ def greedy(rule: Greedy, seed: int = 0) -> Fit:
 def selected(votes: Votes, rounds: int, metric: str) -> np.ndarray:
     """How often each member is in the best ensemble that greedy additions came by, as shares, shape (members,)."""
     probabilities = np.exp(votes.logs)
-    total, chosen = np.zeros(probabilities.shape[1:]), []
+    total = np.zeros(probabilities.shape[1:])
+    chosen: list[int] = []
     best, best_size = (-np.inf, -np.inf), 0
     for size in range(1, rounds + 1):
         scores = [votes.score((total + one) / size).key(metric) for one in probabilities]
@@ -177,7 +178,8 @@ def selected(votes: Votes, rounds: int, metric: str) -> np.ndarray:
 def forward_order(votes: Votes, metric: str) -> list[int]:
     """Members in the order in which they help a soft vote most, each once."""
     probabilities, total = np.exp(votes.logs), np.zeros(votes.logs.shape[1:])
-    left, order = list(range(votes.members)), []
+    left = list(range(votes.members))
+    order: list[int] = []
     while left:
         size = len(order) + 1
         member = max(left, key=lambda one: votes.score((total + probabilities[one]) / size).key(metric))
