@@ -74,9 +74,10 @@ def score_test_rows(config: RunConfig, model: Storage, prepared: Prepared) -> Ev
 def score_suites(config: RunConfig, model: Storage, tested: EvaluationResult | None) -> list[SuiteResult]:
     """Scores on the suites of `evaluate.suites`. One that cannot be scored is told of and left out: the model is made."""
     found = []
+    metrics = tested.metrics if tested is not None else None
     for name, suite in config.evaluate.suites.items():
         try:
-            one = run_suite(_subject(config, model), name, suite, _settings(config), _how(config), tested=tested)
+            one = run_suite(_subject(config, model), name, suite, _settings(config), _how(config), tested=metrics)
         except UserError as error:
             logger.warning("evaluate.suites.%s could not be scored: %s", name, error)
             continue

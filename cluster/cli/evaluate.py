@@ -153,14 +153,24 @@ def _run_suites(asked: Asked, found: Found) -> int:
     from trainers.evaluation.protocol.suites import chosen_suites, run_suite
 
     suites = chosen_suites(asked.suites, found.evaluate.suites)
-    how = _how(asked, found)
+    how, tested = _how(asked, found), _tested(found)
     with ray_session(found.cluster):
-        results = [run_suite(found.subject, name, suite, found.evaluate, how) for name, suite in suites.items()]
+        results = [
+            run_suite(found.subject, name, suite, found.evaluate, how, tested=tested) for name, suite in suites.items()
+        ]
     if asked.as_json:
         print_json({"target": asked.target, "suites": {one.name: _plain(one.summary()) for one in results}})
     else:
         print_suites(results)
     return 0 if all(one.passed for one in results) else REGRESSED
+
+
+def _tested(found: Found) -> dict[str, float] | None:
+    """What the training found on its test rows, as the model folder says."""
+    from trainers.evaluation.subjects import FolderSubject
+
+    metrics = found.subject.folder.metrics if isinstance(found.subject, FolderSubject) else {}
+    return {name.removeprefix("test_"): value for name, value in metrics.items() if name.startswith("test_")} or None
 
 
 def _cross_validate(asked: Asked, folds: int, repeats: int, groups: str | None, time: str | None) -> int:
@@ -325,12 +335,10 @@ def print_suites(results: list["SuiteResult"]) -> None:
     """A line for each suite, and what was missed."""
     rows = []
     for one in results:
-        name = one.result.headline
-        span = _interval(one.result.intervals.get(name))
-        rows.append(
-            [one.name, one.kind, one.result.n, name, one.result.metrics[name], span, "ok" if one.passed else "MISSED"]
-        )
-    print_table(["suite", "kind", "rows", "metric", "model", "interval", ""], rows)
+        name, found = one.result.headline, one.result
+        span, verdict = _interval(found.intervals.get(name)), "ok" if one.passed else "MISSED"
+        rows.append([one.name, one.kind, found.n, name, found.metrics[name], span, one.gaps.get(name), verdict])
+    print_table(["suite", "kind", "rows", "metric", "model", "interval", "worse than test by", ""], rows)
     for one in results:
         for miss in one.misses:
             click.echo(f"{one.name}: {miss}", err=True)

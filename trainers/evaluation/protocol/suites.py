@@ -95,12 +95,12 @@ def run_suite(
     evaluate: EvaluateConfig,
     how: How,
     *,
-    tested: EvaluationResult | None = None,
+    tested: Mapping[str, float] | None = None,
 ) -> SuiteResult:
     """Score a model on a suite.
 
     Args:
-        tested: its scores on the test rows, to hold those of other domains and tasks against.
+        tested: its metrics on the test rows, to hold those of other domains and tasks against.
     """
     slices = list(suite.slices or evaluate.slices)
     if suite.kind == "language" and LANGUAGE not in slices:
@@ -108,7 +108,7 @@ def run_suite(
     how = dataclasses.replace(how, purpose=f"suite {name}")
     result = evaluate_subject(subject, suite.sources, evaluate, slices=slices, how=how)
     higher = directions(result, evaluate)
-    gaps = _gaps(tested.metrics, result.metrics, higher) if tested is not None and suite.kind in TRANSFERS else {}
+    gaps = _gaps(tested, result.metrics, higher) if tested is not None and suite.kind in TRANSFERS else {}
     return SuiteResult(name, suite.kind, result, gaps, misses(result, suite, higher))
 
 
