@@ -89,7 +89,7 @@ def test_a_diverged_trial_does_not_drown_the_others():
     study = study_of(planted, 40)
     study.trials[3].outcome.result["eval_accuracy"] = -1e6
     sample = sample_of(study)
-    assert sample.fenced >= 1 and sample.scores.min() > 0.4
+    assert sample.fenced == 1 and sample.scores.min() > 0.3
     assert importances(sample, fit_surrogate(sample))[0].setting == "train.learning_rate"
 
 
