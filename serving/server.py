@@ -19,6 +19,7 @@ from ray.llm._internal.serve.core.configs.openai_api_models import (  # ray.serv
 from ray.llm._internal.serve.core.protocol import RawRequestInfo
 from ray.serve.llm.deployment import LLMServer
 
+from serving.confidence import with_confidence
 from serving.errors import ApiError, invalid
 from serving.parts import Part
 
@@ -74,7 +75,7 @@ def written(chunk: Any) -> Part:
         return Part.refusal(_engine_error(head))
     if isinstance(head, str):
         return Part("events", "".join(chunk))
-    return Part("json", head.model_dump_json())
+    return Part("json", with_confidence(head.model_dump_json()))
 
 
 def _engine_error(answer: ErrorResponse) -> ApiError:

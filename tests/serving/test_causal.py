@@ -1,5 +1,6 @@
 """A whole model behind `ray.serve.llm` on vLLM, asked through the real `openai` client. One engine serves all claims."""
 
+import math
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
@@ -88,6 +89,13 @@ def test_a_stream_says_what_the_whole_answer_says(client, route):
         assert "".join(pieces) == expected
         assert len(chunks) > 1
         assert chunks[-1].choices[0].finish_reason == whole.finish_reason
+
+
+def test_an_answer_whose_token_probabilities_are_asked_for_says_how_sure_it_is(client):
+    choice = client.chat.completions.create(model="parrot", messages=say(TEXTS[0]), logprobs=True, **GREEDY).choices[0]
+    sure = [math.exp(token.logprob) for token in choice.logprobs.content]
+    assert choice.confidence["min"] == pytest.approx(min(sure))
+    assert choice.confidence["mean"] == pytest.approx(sum(sure) / len(sure))
 
 
 def test_a_stream_ends_with_usage_when_asked(client):
