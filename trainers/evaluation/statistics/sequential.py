@@ -5,7 +5,7 @@ sequence* misses it at any time with a chance of 5 % in all, so that one may sto
 
 - `ShareSequence`, for outcomes 0 or 1: mixture of likelihood ratios (Robbins 1970), exact.
 - `BoundedSequence`, for values between known bounds: hedged bets against each mean (Waudby-Smith and Ramdas 2024, "Estimating
-  means of bounded random variables by betting", theorem 3), exact.
+  means of bounded random variables by betting", theorem 3, with a mixture of constant bets), exact.
 - `MeanSequence`, for values without bounds, such as latencies: Gaussian mixture with the variance found so far
   (Waudby-Smith, Arbour, Sinha, Kennedy and Ramdas 2024, "Time-uniform central limit theory and asymptotic confidence
   sequences", theorem 2.2); holds for many rows.
@@ -25,10 +25,10 @@ from cluster.exceptions import ConfigError, DataError
 from trainers.evaluation.statistics.intervals import Interval, known_level
 
 Values = Sequence[float] | np.ndarray
-AT_ONCE = 256
-"""Values whose bets are computed together."""
 LARGEST_BET = 0.75
-"""Share of the capital that is risked at most on one value."""
+"""Share of the money that is risked at most on one value."""
+NUM_BETS = 9
+"""Sizes of bets; the smallest suits some hundred thousand values."""
 
 
 class ConfidenceSequence(ABC):
@@ -115,7 +115,9 @@ class BoundedSequence(ConfidenceSequence):
     """For values between two bounds, whatever their distribution.
 
     For each candidate mean, money is bet that values come out higher, and other money that they come out lower; if the
-    candidate is right neither grows much, and one that makes capital grow by 1 / (1 - confidence) is left out.
+    candidate is right neither grows much, and one that makes either grow by 2 / (1 - confidence) is left out. The money is
+    split evenly over bets of several sizes, each half as large as the one before: large ones tell after few values, small
+    ones after many.
 
     Attributes:
         low, high: the bounds.
@@ -123,7 +125,7 @@ class BoundedSequence(ConfidenceSequence):
 
     method = "betting"
 
-    def __init__(self, low: float = 0.0, high: float = 1.0, confidence: float = 0.95, points: int = 2001) -> None:
+    def __init__(self, low: float = 0.0, high: float = 1.0, confidence: float = 0.95, points: int = 1001) -> None:
         """
         Args:
             points: candidates for the mean, evenly spaced; the interval is rounded outwards to them.
@@ -136,39 +138,32 @@ class BoundedSequence(ConfidenceSequence):
             raise ConfigError(f"found bounds {low} and {high}; expected the first to be below the second")
         self.low, self.high = low, high
         self.candidates = np.linspace(0.0, 1.0, points)
-        self._capital = np.zeros((2, points))
-        self._sum, self._squares = 0.5, 0.25
+        sizes = LARGEST_BET * 0.5 ** np.arange(NUM_BETS)[:, None]
+        # No bet may lose everything: on values above m at most 1 / m can be bet, below at most 1 / (1 - m)
+        self._bets = np.stack([sizes / np.maximum(one, 1e-9) for one in (self.candidates, 1 - self.candidates)])
+        self._bets[1] *= -1
+        self._capital = np.zeros(self._bets.shape)
 
     def _take_in(self, values: np.ndarray) -> None:
         scaled = (values - self.low) / (self.high - self.low)
         if ((scaled < 0) | (scaled > 1)).any():
             raise DataError(f"found a value outside of {self.low} to {self.high}; expected none: give the true bounds")
-        for start in range(0, len(scaled), AT_ONCE):
-            self._bet(scaled[start : start + AT_ONCE], self.n + start)
-
-    def _bet(self, values: np.ndarray, before: int) -> None:
-        count = before + 1 + np.arange(len(values))
-        sums = self._sum + np.cumsum(values)
-        squares = self._squares + np.cumsum((values - sums / (count + 1)) ** 2)
-        # What to bet on a value depends on earlier values only; this is what makes it a fair game
-        variance = np.concatenate([[self._squares], squares[:-1]]) / count
-        bets = np.sqrt(2 * math.log(2 / (1 - self.confidence)) / (variance * count * np.log1p(count)))[:, None]
-        apart = values[:, None] - self.candidates
-        with np.errstate(divide="ignore"):
-            up = np.minimum(bets, LARGEST_BET / self.candidates)
-            down = np.minimum(bets, LARGEST_BET / (1 - self.candidates))
-        self._capital += np.log1p(up * apart).sum(0), np.log1p(-down * apart).sum(0)
-        self._sum, self._squares = float(sums[-1]), float(squares[-1])
+        for value in scaled:
+            self._capital += np.log1p(self._bets * (value - self.candidates))
 
     def excluded(self) -> np.ndarray:
         """Which of the candidates are left out, shape (points,)."""
-        return self._capital.max(0) >= math.log(2 / (1 - self.confidence))
+        return self._evidence() >= math.log(2 / (1 - self.confidence))
+
+    def _evidence(self) -> np.ndarray:
+        """Log of what the money of the better side has become, shape (points,)."""
+        return np.logaddexp.reduce(self._capital, axis=1).max(0) - math.log(NUM_BETS)
 
     def _bounds(self) -> tuple[float, float]:
         left = np.flatnonzero(~self.excluded())
         # Bets against a mean next to the truth lose: something is always left, unless the stream has changed
         if not len(left):
-            left = np.array([np.argmin(self._capital.max(0))])
+            left = np.array([np.argmin(self._evidence())])
         first, last = max(left[0] - 1, 0), min(left[-1] + 1, len(self.candidates) - 1)
         width = self.high - self.low
         return float(self.low + width * self.candidates[first]), float(self.low + width * self.candidates[last])
