@@ -37,8 +37,9 @@ def report_of(workshop: Workshop, made: Made, folder: ModelFolder) -> tuple[dict
     }
     tested = None
     if workshop.test:
-        tested = _on_test(workshop, folder, "ensemble")
-        results["test"] = (_on_test(workshop, rival.folder, rival.name), tested)
+        held = _on_test(workshop, rival.folder, rival.name)
+        tested = _on_test(workshop, folder, "ensemble")  # last, so that it tells of both looks
+        results["test"] = (held, tested)
     report: dict[str, Any] = {
         "name": workshop.run.config.name,
         "kind": folder.kind,
