@@ -116,10 +116,12 @@ class Answer:
 
     Attributes:
         comparison: None for a first version, which has nothing to be compared with.
+        storage_path: of the runs that were compared.
     """
 
     comparison: "Comparison | None"
     decision: "Decision | None"
+    storage_path: str
 
     def summary(self) -> dict[str, Any]:
         """All of it, ready for strict JSON."""
@@ -136,7 +138,7 @@ class Answer:
 
         names = [model.name for model in self.comparison.models] if self.comparison else []
         name = "-".join(names or [self.decision.candidate if self.decision else ""])
-        inside = Storage.open(asked.storage_path).child("comparisons", _as_file_name(name))
+        inside = Storage.open(self.storage_path).child("comparisons", _as_file_name(name))
         storage = Storage.open(asked.output) if asked.output else inside
         storage.write_json("comparison.json", self.summary())
         if self.comparison is not None:
@@ -206,7 +208,9 @@ def _variants(asked: Question) -> Answer | None:
     from cluster.session import ray_session
     from trainers.evaluation.compare_variants import score_variants
 
-    asked = dataclasses.replace(asked, storage_path=config.cluster.storage_path)
+    gate = _gate(asked, config) if asked.gate is not None else None
+    if gate is not None:
+        _check_candidates(len(config.compare.variants))
     evaluate, compare = _evaluate(config.evaluate, asked), _compare(config, asked)
     files = as_sources(asked.data) or config.data.sources("test")
     if not files:
@@ -214,8 +218,7 @@ def _variants(asked: Question) -> Answer | None:
     with ray_session(config.cluster):
         variants = load_variants(first, asked.overrides)
         sides = score_variants(variants, files, evaluate, slices=asked.slices, fresh=asked.fresh)
-    gate = _gate(asked, config) if asked.gate is not None else None
-    return _answer(sides, compare, evaluate, gate)
+    return _answer(sides, compare, evaluate, gate, storage_path=config.cluster.storage_path)
 
 
 # -- models that exist ----------------------------------------------------------------------------
@@ -257,15 +260,15 @@ def _named(asked: Question) -> Answer:
     candidate = named[-1]
     config = candidate.config or next((one.config for one in named if one.config), None)
     gate = _gate(asked, config) if asked.gate is not None else None
-    if gate is not None and len(named) > 2:
-        raise UserError(
-            f"--gate decides on one candidate; found {len(named)} models, expected the reference and the candidate"
-        )
+    if gate is not None:
+        _check_candidates(len(named))
     if len(named) == 1:
         reference = _reference(asked, candidate, gate)
         named = [reference, candidate] if reference else named
     evaluate = _evaluate(config.evaluate if config else EvaluateConfig(), asked)
-    return _answer(_scored(named, evaluate, config, asked), _compare(config, asked), evaluate, gate)
+    sides = _scored(named, evaluate, config, asked)
+    storage_path = candidate.runs[0].storage_path if candidate.runs else asked.storage_path
+    return _answer(sides, _compare(config, asked), evaluate, gate, storage_path=storage_path)
 
 
 def _find_all(targets: Sequence[str], asked: Question) -> Named:
@@ -388,21 +391,27 @@ def _seeds(named: Named) -> tuple[int, ...]:
 
 
 def _answer(
-    sides: "Sequence[Side]", compare_config: CompareConfig, evaluate: EvaluateConfig, gate: GateConfig | None
+    sides: "Sequence[Side]",
+    compare_config: CompareConfig,
+    evaluate: EvaluateConfig,
+    gate: GateConfig | None,
+    *,
+    storage_path: str,
 ) -> Answer:
     from trainers.evaluation.compare import compare
     from trainers.evaluation.gate_facts import decide_by
 
-    decision = None
-    if gate is not None:
-        if len(sides) > 2:
-            raise UserError(
-                f"--gate decides on one candidate; found {len(sides)} models, expected the reference and the candidate"
-            )
-        reference = sides[0] if len(sides) == 2 else None
-        decision = decide_by(gate, sides[-1], reference, compare_config, evaluate.metrics)
+    reference = sides[0] if len(sides) > 1 else None
+    decision = decide_by(gate, sides[-1], reference, compare_config, evaluate.metrics) if gate is not None else None
     comparison = compare(sides, compare_config, evaluate.metrics) if len(sides) > 1 else None
-    return Answer(comparison, decision)
+    return Answer(comparison, decision, storage_path)
+
+
+def _check_candidates(number: int) -> None:
+    if number > 2:
+        raise UserError(
+            f"--gate decides on one candidate; found {number} models, expected the reference and the candidate"
+        )
 
 
 def _evaluate(base: EvaluateConfig, asked: Question) -> EvaluateConfig:

@@ -159,3 +159,16 @@ def test_the_first_version_is_held_to_absolute_clauses_only(ray_cluster, registe
     assert "first version, so 1 clauses that need a champion were skipped" in capsys.readouterr().out
     assert run(["compare", first, "--storage-path", storage]) == 2
     assert "is models:/desk@champion itself" in capsys.readouterr().err
+
+
+def test_a_gate_over_three_variants_is_refused_before_any_is_trained(tmp_path, capsys):
+    path = tmp_path / "run.yaml"
+    path.write_text(
+        "name: desk\nmodel: {kind: scratch}\ndata: {train: a.jsonl, test: a.jsonl}\ngate: {clauses: [accuracy better]}\n"
+        "compare: {variants: {a: {}, b: {train.seed: 1}, c: {train.seed: 2}}}\n"
+    )
+    assert run(["compare", str(path), "--gate"]) == 2
+    assert "--gate decides on one candidate; found 3 models" in capsys.readouterr().err
+    path.write_text(path.read_text().replace("a: {}, b: {train.seed: 1}, ", ""))
+    assert run(["compare", str(path)]) == 2
+    assert "compare.variants has one variant; expected at least two" in capsys.readouterr().err
