@@ -33,7 +33,7 @@ PACKAGES = ("torch", "transformers", "peft", "deepspeed", "ray", "datasets", "to
 
 
 def export(
-    config: RunConfig, run_url: str, prepared_url: str, step: int, metrics: Mapping[str, Any], name: str = MODEL
+    config: RunConfig, run_url: str, prepared_url: str, step: int, metrics: Mapping[str, Any], *, name: str = MODEL
 ) -> str:
     """Write the model folder of a run from the checkpoint of `step`.
 
