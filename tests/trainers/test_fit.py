@@ -106,7 +106,7 @@ def test_rows_go_through_their_stages_into_training_scores_and_the_model_folder(
     stages = [
         {"kind": "whitespace"},
         {"kind": "exact_duplicates"},
-        {"kind": "split", "validation": 0.2, "test": 0.2},
+        {"kind": "split", "validation": 0.35, "test": 0.2},
         {"kind": "leak_check", "threshold": 0.99, "action": "note"},
         {"kind": "weights", "by": {"kind": "inverse_frequency"}},
     ]
@@ -124,6 +124,8 @@ def test_rows_go_through_their_stages_into_training_scores_and_the_model_folder(
     evaluation = json.loads((folder / "runs" / "staged" / "evaluation.json").read_text())
     assert evaluation["n"] == kept["test"], "the rows that the stage split held out were scored"
     model = Path(result.model_path)
+    calibration = json.loads((model / "calibration.json").read_text())
+    assert calibration["n"] == kept["validation"], "the rows that it held out for validation calibrate"
     [file] = json.loads((model / "lineage.json").read_text())["data"]["inputs"]["train"]
     assert file["name"].endswith("train.csv") and len(file["hash"]) == 32
     sheet = (model / "DATASHEET.md").read_text()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from difflib import SequenceMatcher
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,10 @@ from trainers.evaluation.errors.places import Near
 from trainers.evaluation.result import Prediction
 
 SHOWN, LONGEST = 15, 200
-NEARLY_THE_SAME = 0.95
-"""Cosine from which on two texts are called the same."""
+NEARLY_THE_SAME, SAME_LETTERS = 0.9, 0.9
+"""Cosine of their places, and then share of letters in the same order, from which on two texts are called nearly the same."""
+MOST_COMPARED, LONGEST_COMPARED = 2_000, 400
+"""Pairs that are compared letter by letter, and letters of each: it takes a millisecond a pair."""
 EXPECTED, GIVEN, OTHER = "expected", "given", "other"
 
 
@@ -82,14 +85,22 @@ def conflicts(predictions: Sequence[Prediction], near: Near, train: Texts) -> di
     texts = {normalise(text): at for at, text in enumerate(train.texts) if train.labels[at] is not None}
     if not texts:
         return None
-    rows = []
+    found = []
     for number, one in enumerate(predictions):
-        same = texts.get(normalise(one.prompt or ""))
+        text = normalise(one.prompt or "")
+        same = texts.get(text)
         other = same if same is not None else int(near.first[number])
         cosine = 1.0 if same is not None else float(near.closest[number])
         label = train.labels[other]
-        if cosine >= NEARLY_THE_SAME and label is not None and one.reference not in (None, label):
-            rows.append({**_row(one), "nearest": _listed(train, np.array([other]), np.array([cosine]))})
+        if label is not None and one.reference not in (None, label) and cosine >= NEARLY_THE_SAME:
+            found.append((cosine, number, other, text))
+    found.sort(key=lambda entry: -entry[0])
+    rows = []
+    for _, number, other, text in found[:MOST_COMPARED]:
+        theirs = normalise(train.texts[other])[:LONGEST_COMPARED]
+        alike = SequenceMatcher(None, text[:LONGEST_COMPARED], theirs, autojunk=False).ratio()
+        if alike >= SAME_LETTERS:
+            rows.append({**_row(predictions[number]), "nearest": _listed(train, np.array([other]), np.array([alike]))})
     rows.sort(key=lambda row: -row["nearest"][0]["similarity"])
     return {"n": len(rows), "rows": rows[:SHOWN]}
 

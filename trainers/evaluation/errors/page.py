@@ -122,7 +122,7 @@ def _conflicts(training: Values | None, own: Values) -> str:
             for row in training["rows"]
         ]
         listed = table(["row", "text", "its label", "training row", "its label"], rows)
-        parts.append(_details(f"{training['n']} rows say what a training row says under another label", listed))
+        parts.append(_details(f"{training['n']} rows say nearly what a training row says under another label", listed))
     if own["n"]:
         rows = [[row["text"], " / ".join(row["labels"]), len(row["places"])] for row in own["rows"]]
         parts.append(_details(f"{own['n']} rows contradict one another", table(["text", "labels", "rows"], rows)))
