@@ -47,11 +47,12 @@ def _member(workshop: Workshop, config: RunConfig, name: str, **sections: dict[s
     Args:
         sections: `train={...}` and the like: keys of a section that are replaced.
     """
-    changed = {section: getattr(config, section).model_copy(update=keys) for section, keys in sections.items()}
     place = workshop.run.storage.place(MEMBERS)
-    cluster = config.cluster.model_copy(update={"storage_path": place})
-    apart = {"name": name, "tune": None, "ensemble": None, "gate": None, "cluster": cluster}
-    return RunConfig.model_validate(config.model_copy(update=apart | changed).model_dump())
+    values = config.model_dump(exclude={"tune", "ensemble", "gate"}) | {"name": name}
+    values["cluster"] |= {"storage_path": place}
+    for section, keys in sections.items():
+        values[section] |= keys
+    return RunConfig.model_validate(values)
 
 
 def _seeds(workshop: Workshop, config: RunConfig, plan: Seeds) -> list[Candidate]:
