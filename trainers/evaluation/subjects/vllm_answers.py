@@ -121,7 +121,7 @@ def _written(folder: ModelFolder, job: Job) -> Any:
         mistake = mobula_cause(error)
         if mistake is not None:
             raise mistake from None
-        said = (str(error).strip().splitlines() or [type(error).__name__])[-1]
+        said = (str(error).strip().splitlines() or [type(error).__name__])[-1].partition(". ")[0][:200]
         raise MobulaError(
             f"vLLM stopped ({said}); what it wrote so far is kept, and the next call goes on from there; "
             "evaluate.engine=transformers does without it"
