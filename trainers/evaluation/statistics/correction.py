@@ -1,4 +1,4 @@
-"""Many tests at once: p-values adjusted so that all of them together keep their level; through statsmodels."""
+"""Many tests at once: p-values adjusted so that all of them together keep their level."""
 
 from __future__ import annotations
 
@@ -18,7 +18,13 @@ def holm(p_values: Sequence[float] | np.ndarray) -> np.ndarray:
     Raises:
         DataError: for what is no p-value.
     """
-    return _adjusted(p_values, "holm")
+    given = _checked(p_values)
+    # statsmodels has it too, but collects garbage at each call, which takes a third of a second beside a model
+    order = np.argsort(given)
+    stepped = np.maximum.accumulate(given[order] * np.arange(len(given), 0, -1))
+    adjusted = np.empty_like(given)
+    adjusted[order] = np.minimum(stepped, 1.0)
+    return adjusted
 
 
 def benjamini_hochberg(p_values: Sequence[float] | np.ndarray) -> np.ndarray:
@@ -28,13 +34,14 @@ def benjamini_hochberg(p_values: Sequence[float] | np.ndarray) -> np.ndarray:
     Raises:
         DataError: for what is no p-value.
     """
-    return _adjusted(p_values, "fdr_bh")
+    from scipy.stats import false_discovery_control
+
+    given = _checked(p_values)
+    return np.asarray(false_discovery_control(given), np.float64) if len(given) else given
 
 
-def _adjusted(p_values: Sequence[float] | np.ndarray, method: str) -> np.ndarray:
-    from statsmodels.stats.multitest import multipletests
-
+def _checked(p_values: Sequence[float] | np.ndarray) -> np.ndarray:
     given = np.asarray(p_values, np.float64)
     if given.ndim != 1 or not ((given >= 0) & (given <= 1)).all():
         raise DataError(f"found p-values {given.tolist()}; expected a list of numbers between 0 and 1")
-    return np.asarray(multipletests(given, method=method)[1], np.float64) if len(given) else given
+    return given

@@ -16,6 +16,7 @@ from trainers.evaluation.statistics.intervals import Interval, known_level
 STRENGTHS = ("negligible", "small", "medium", "large")
 CORRELATIONS = (0.1, 0.3, 0.5)
 """Cohen 1988."""
+ROUNDING = 1e-9
 LEAST_PAIRS = 4
 """Fisher's interval divides by n - 3."""
 
@@ -76,7 +77,7 @@ def describe(values: Sequence[float] | np.ndarray) -> Description:
     given = given[~np.isnan(given)]
     if not len(given):
         raise DataError("found no values to describe; expected at least one")
-    several, varies = len(given) > 1, float(np.ptp(given)) > 0
+    several, varies = len(given) > 1, float(np.ptp(given)) > ROUNDING * float(np.abs(given).max())
     sd = float(given.std(ddof=1)) if several else math.nan
     low, first, median, third, high = (float(one) for one in np.quantile(given, (0, 0.25, 0.5, 0.75, 1)))
     return Description(
@@ -123,8 +124,8 @@ def correlation(
     test = {"pearson": stats.pearsonr, "spearman": stats.spearmanr, "kendall": stats.kendalltau}[kind]
     value, p = (float(found) for found in test(one, other))
     size = STRENGTHS[int(np.searchsorted(CORRELATIONS, abs(value), "right"))]
-    words = size if size == STRENGTHS[0] else f"{size}, {'rising' if value > 0 else 'falling'} together"
-    words = words.replace("falling together", "one falls as the other rises")
+    course = "rising together" if value > 0 else "one falls as the other rises"
+    words = size if size == STRENGTHS[0] else f"{size}, {course}"
     return Correlation(kind, value, _fisher(kind, value, len(one), confidence), p, len(one), words)
 
 

@@ -176,7 +176,8 @@ def paired_bootstrap(
     seed: int = 0,
 ) -> TestResult:
     """How often bootstrap samples, moved so that the two are the same on average, differ as much (Koehn 2004; as in
-    sacrebleu). For metrics of which rows cannot be swapped.
+    sacrebleu). For metrics of which rows cannot be swapped; with fewer than some hundred rows it finds a little more than
+    its level allows (6 % at 5 %), which `permutation` does not.
 
     Raises:
         UnpairedRows, DataError: for different or too few rows.
@@ -187,7 +188,7 @@ def paired_bootstrap(
         num_resamples = min(num_resamples, MOST_RESAMPLES_OF_WHOLE)
     drawn = resample([first, second], num_resamples, groups=groups, seed=seed)
     units = first.n if groups is None else len(np.unique(np.asarray(groups)))
-    return _shifted("paired bootstrap", second.value - first.value, drawn[1] - drawn[0], units, alternative)
+    return _shifted("paired bootstrap", second.value - first.value, drawn[1] - drawn[0], (units,), alternative)
 
 
 def welch(first: Statistic, second: Statistic, *, alternative: Alternative = "two-sided") -> TestResult:
@@ -273,7 +274,7 @@ def unpaired_bootstrap(
     one, other = (
         resample([side], num_resamples, seed=int(s))[0] for side, s in zip((first, second), seeds, strict=True)
     )
-    return _shifted("bootstrap", second.value - first.value, other - one, first.n + second.n, alternative)
+    return _shifted("bootstrap", second.value - first.value, other - one, (first.n, second.n), alternative)
 
 
 def one_sample(statistic: Statistic, target: float, *, alternative: Alternative = "two-sided") -> TestResult:
@@ -381,8 +382,11 @@ def _as_extreme(drawn: np.ndarray, value: float, alternative: str) -> int:
     return int((np.abs(drawn) >= abs(value) - slack).sum())
 
 
-def _shifted(name: str, value: float, drawn: np.ndarray, n: int, alternative: str) -> TestResult:
+def _shifted(name: str, value: float, drawn: np.ndarray, units: tuple[int, ...], alternative: str) -> TestResult:
+    """Samples moved to 0, and apart as far as Student's t scatters more than they do: they are too close for few rows."""
     drawn = drawn[~np.isnan(drawn)]
     checks.enough(len(drawn), what="bootstrap samples on which the metric is defined")
-    p = (_as_extreme(drawn - drawn.mean(), value, alternative) + 1) / (len(drawn) + 1)
-    return TestResult(name, value, float(p), n, alternative, f"{len(drawn):,} samples")
+    fewest = min(units)
+    apart = (drawn - drawn.mean()) * np.sqrt(fewest / max(fewest - 3, 1))
+    p = (_as_extreme(apart, value, alternative) + 1) / (len(drawn) + 1)
+    return TestResult(name, value, float(p), sum(units), alternative, f"{len(drawn):,} samples")
