@@ -169,7 +169,7 @@ def exported(run: RunDirectory, step: int | None = None, name: str = "model") ->
     step = step if step is not None else int(result.get("best_step") or result["step"])
     prepared = prepare_data(run, data_of(run.config))
     metrics = {key: value for key, value in result.items() if key.startswith("eval_") or key in ("train_s", "tokens")}
-    task = ray.remote(num_cpus=1)(export)
+    task: Any = ray.remote(num_cpus=1)(export)
     place: str = ray.get(task.remote(run.config, run.storage.url, prepared.url, step, metrics, name=name))
     write_seen_rows(run.config, prepared, Storage.open(place))
     return place
