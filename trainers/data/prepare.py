@@ -163,7 +163,7 @@ class _Preparation:
         """Training rows first: the others are checked against their labels."""
         if self.config.data.val_size:
             sources = {"train": sources["train"], "validation": sources["train"], **sources}
-        return list(sources.items())
+        return sorted(sources.items(), key=lambda job: job[0] != "train")
 
     def _prepare_split(self, split: str, sources: Sources) -> Counts:
         """Run the pipeline of one split and write its lengths; what the manifest says of it."""
@@ -204,7 +204,7 @@ class _Preparation:
         return rows_of(pipeline)
 
     def _is_held_out_of_train(self, split: str) -> bool:
-        return split == "validation" and self.config.data.val_size > 0
+        return split != "train" and not self.config.data.sources(split)
 
     def _check_rows(self, split: str, sources: Sources, counts: collections.Counter[str]) -> None:
         data, names = self.config.data, ", ".join(dict.fromkeys(file.source for file in sources.files))
@@ -232,7 +232,7 @@ class _Preparation:
     def _learn_labels(self, split: str, labels: set[str]) -> None:
         if split != "train" and not labels <= set(self.labels):
             unseen = ", ".join(sorted(labels - set(self.labels)))
-            logger.warning("labels only in the rows that val_size holds out, never trained on: %s", unseen)
+            logger.warning("labels only in held-out rows, never trained on: %s", unseen)
         merged = labels | set(self.labels)
         self.labels = sorted(merged, key=int) if all(label.isdecimal() for label in merged) else sorted(merged)
 

@@ -155,7 +155,7 @@ def test_a_class_that_only_held_out_rows_have_is_kept_and_said(prepared, write_r
     rows = [{"text": f"text {number}", "label": f"class {number}"} for number in range(20)]
     data = prepared(write_rows(rows), objective="classification", val_size=0.3)
     assert len(data.labels) == 20
-    assert "labels only in the rows that val_size holds out" in caplog.text
+    assert "labels only in held-out rows" in caplog.text
 
 
 def test_two_runs_may_prepare_the_same_at_once(prepared, write_rows):

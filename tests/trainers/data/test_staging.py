@@ -172,3 +172,18 @@ def test_prepared_rows_carry_the_weight_that_a_stage_gave_them_and_the_place_the
     config = config_of(tmp_path, [python("drop_text")])
     with pytest.raises(DataError, match=r"train.jsonl:1: an empty text"):
         prepare(config, tokenizer, Storage.open(tmp_path / "data"))
+
+
+def test_rows_that_a_run_holds_out_after_stages_are_held_against_its_training_rows(
+    tmp_path: Path, tokenizer: Any
+) -> None:
+    copy = json.dumps({"text": "row 0", "label": "even", "user": 9}) + "\n"
+    config = config_of(tmp_path, [{"kind": "whitespace"}], val_size=0.4, more=copy * 4)
+    prepared = prepare(config, tokenizer, Storage.open(tmp_path / "data"))
+    assert next(iter(prepared.splits)) == "train"
+    assert prepared.report["validation"]["rows"] > 0
+    learnt, held = (
+        [tuple(row["input_ids"]) for row in one.read(range(one.num_sequences)).to_pylist()]
+        for one in (prepared.splits["train"], prepared.splits["validation"])
+    )
+    assert prepared.report["validation"]["rows_in_train"] == sum(row in set(learnt) for row in held)
