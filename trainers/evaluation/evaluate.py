@@ -286,9 +286,12 @@ class _Keeper:
             self.flush()
 
     def flush(self) -> None:
-        waiting, self._waiting, self._written = self._waiting, [], time.monotonic()
+        waiting = self._waiting
         orders = [order for part in waiting for order in part.orders]
-        if self.directory is not None and orders:
+        if not orders:  # facts alone wait for the rows that they go with
+            return
+        self._waiting, self._written = [], time.monotonic()
+        if self.directory is not None:
             predictions = [one for part in waiting for one in part.predictions]
             self.directory.write_part(Part(orders, predictions, [fact for part in waiting for fact in part.facts]))
 
