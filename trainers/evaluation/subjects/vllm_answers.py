@@ -191,7 +191,11 @@ def vllm_lacks(folder: ModelFolder, gpu: bool) -> str | None:
 
 
 def _engine_kwargs(folder: ModelFolder, job: Job, gpu: bool) -> dict[str, Any]:
-    kwargs: dict[str, Any] = {"max_model_len": -1, "tokenizer": str(folder.path)}  # -1: as long as fits
+    kwargs: dict[str, Any] = {
+        "max_model_len": -1,  # as long as fits
+        "tokenizer": str(folder.path),
+        "disable_log_stats": True,  # computed at every step, and shown to nobody
+    }
     if not gpu:
         kwargs |= {"kv_cache_memory_bytes": CPU_CACHE_BYTES, "dtype": _cpu_dtype(folder)}
     if folder.is_adapter:
