@@ -136,9 +136,9 @@ class LoraMerge(Config):
     """One LoRA adapter out of several on the same base, by PEFT's `add_weighted_adapter`."""
 
     kind: Literal["lora_merge"] = "lora_merge"
-    how: Literal["linear", "cat", "svd", "ties", "ties_svd", "dare_linear", "dare_ties", "dare_linear_svd", "dare_ties_svd"] = (
-        "linear"
-    )
+    how: Literal[
+        "linear", "cat", "svd", "ties", "ties_svd", "dare_linear", "dare_ties", "dare_linear_svd", "dare_ties_svd"
+    ] = "linear"
     """PEFT's `combination_type`. `cat` keeps each update whole, and its rank is the sum of theirs."""
     weights: list[float] | None = None
     """Of each member. Default: the same for all, 1 in sum."""

@@ -4,7 +4,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-BENCHMARKS = ("bench_data", "bench_near_duplicates", "bench_training", "bench_serving", "bench_bootstrap", "bench_evaluation")
+BENCHMARKS = (
+    "bench_data",
+    "bench_near_duplicates",
+    "bench_training",
+    "bench_serving",
+    "bench_bootstrap",
+    "bench_evaluation",
+)
 
 
 def main() -> int:
