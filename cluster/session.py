@@ -8,6 +8,7 @@ Ray's own defaults are uneven about authentication: a bare `ray.init()` turns to
 mode is always set explicitly here, with a token file of our own (0600).
 """
 
+import functools
 import logging
 import os
 import secrets
@@ -167,6 +168,20 @@ def _reread_ray_settings() -> None:
     native.AuthenticationTokenLoader.instance().reset_cache()  # type: ignore[attr-defined]
 
 
+def _keep_stdout_ours() -> None:
+    """Send what Ray's daemons want said to stderr. Ray 2.60 prints it to stdout even without `log_to_driver`, at any
+    moment, so also into the JSON that a command answers with."""
+    from ray._private import worker
+
+    if not hasattr(worker.print_to_stdstream, "__wrapped__"):
+
+        @functools.wraps(worker.print_to_stdstream)
+        def to_stderr(data: dict[str, Any], ignore_prefix: bool) -> None:
+            original(data | {"is_err": True}, ignore_prefix)
+
+        original, worker.print_to_stdstream = worker.print_to_stdstream, to_stderr
+
+
 # -- joining --------------------------------------------------------------------------------------
 
 
@@ -177,6 +192,7 @@ def _joined(address: str, working_dir: str | Path | None) -> Iterator[None]:
     with _variables(_authentication_for_joining()):
         _reread_ray_settings()
         logger.info("joining the Ray cluster at %s", address)
+        _keep_stdout_ours()
         _refuse_if_silent(address)
         try:
             ray.init(
@@ -254,6 +270,7 @@ def _start(num_cpus: int, folder: Path) -> None:
     import psutil
     import ray
 
+    _keep_stdout_ours()
     before = set(psutil.Process().children(recursive=True))
     for attempt in range(1, _START_ATTEMPTS + 1):
         try:

@@ -120,3 +120,16 @@ def test_a_cluster_that_does_not_answer_is_named(monkeypatch):
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert "ResourceError: no Ray cluster answered at 127.0.0.1:1" in done.stderr
+
+
+def test_what_rays_daemons_say_never_stands_in_a_commands_answer(capsys):
+    from ray._private import worker
+
+    session._keep_stdout_ours()
+    session._keep_stdout_ours()
+    worker.print_to_stdstream(
+        {"lines": ["8 PYTHON worker processes have been started"], "pid": "raylet", "is_err": False}, False
+    )
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "8 PYTHON" in said.err
