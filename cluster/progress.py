@@ -7,7 +7,7 @@ import json
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -111,9 +111,9 @@ def following(storage: Storage, listeners: list[Callable[[Row], None]]) -> Itera
     def deliver(timeout_s: float) -> None:
         history, rows = ray.get(mailbox.take.remote(timeout_s))
         if history is not None:
-            storage.write_text("metrics.jsonl", _lines(history))
+            storage.write_text("metrics.jsonl", lines(history))
         if rows:
-            storage.append_text("metrics.jsonl", _lines(rows))
+            storage.append_text("metrics.jsonl", lines(rows))
         for row in rows:
             for listener in listeners:
                 listener(row)
@@ -133,5 +133,6 @@ def following(storage: Storage, listeners: list[Callable[[Row], None]]) -> Itera
         ray.kill(mailbox)
 
 
-def _lines(rows: list[Row]) -> str:
+def lines(rows: Sequence[Row]) -> str:
+    """Rows as a file of metrics holds them: one JSON object a line."""
     return "".join(json.dumps(row) + "\n" for row in rows)

@@ -57,10 +57,11 @@ class Training:
         if self._rested_since is not None:
             self.run.leave_out(time.perf_counter() - self._rested_since)
         for micro_batches in self._batches:
+            before = len(self.run.log)
             self.run.train_step(micro_batches)
             for hook in self.hooks:
                 hook(self.run)
-            if any("eval_loss" in row for row in self.run.log[told:]):
+            if any("eval_loss" in row for row in self.run.log[before:]):
                 break
         else:
             self.is_over = True

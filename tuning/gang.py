@@ -37,7 +37,7 @@ class TrialWorker:
             found.bind(("", 0))
             return f"{ray.util.get_node_ip_address()}:{found.getsockname()[1]}"
 
-    def meet(self, address: str, cluster: ClusterConfig) -> None:
+    def meet(self, address: str) -> None:
         """Join the process group; once in the life of a gang."""
         import torch
         import torch.distributed as dist
@@ -45,9 +45,6 @@ class TrialWorker:
         host, port = address.rsplit(":", 1)
         known = {"MASTER_ADDR": host, "MASTER_PORT": port, "RANK": self.rank, "WORLD_SIZE": self.num_workers}
         os.environ |= {name: str(value) for name, value in (known | {"LOCAL_RANK": 0}).items()}
-        if not torch.cuda.is_available():
-            os.environ.setdefault("DS_ACCELERATOR", "cpu")
-        torch.set_num_threads(max(1, int(cluster.cpus_per_worker)))
         backend = "nccl" if torch.cuda.is_available() else "gloo"
         dist.init_process_group(backend, init_method=f"tcp://{address}", rank=self.rank, world_size=self.num_workers)
 
@@ -103,7 +100,7 @@ class Gang:
             )
             workers.append(made.remote(rank, cluster.num_workers))
         address = ray.get(workers[0].free_address.remote())
-        ray.get([worker.meet.remote(address, cluster) for worker in workers])
+        ray.get([worker.meet.remote(address) for worker in workers])
         return cls(workers)
 
     def call(self, method: str, *arguments: Any) -> Any:

@@ -36,7 +36,7 @@ def _asha(scheduler: Asha, tune: TuneConfig) -> TrialScheduler:
     return AsyncHyperBandScheduler(
         time_attr=scheduler.by,
         metric=tune.metric,
-        mode="max" if tune.maximises else "min",
+        mode=tune.direction,
         max_t=MOST_BUDGET,
         grace_period=scheduler.grace,  # type: ignore[arg-type]
         reduction_factor=scheduler.reduction_factor,
@@ -51,7 +51,7 @@ def _median(scheduler: MedianStopping, tune: TuneConfig) -> TrialScheduler:
     return MedianStoppingRule(
         time_attr="evaluation",
         metric=tune.metric,
-        mode="max" if tune.maximises else "min",
+        mode=tune.direction,
         grace_period=scheduler.grace,
         min_samples_required=scheduler.min_trials,
     )
@@ -63,7 +63,7 @@ def _hyperband(scheduler: HyperBand, tune: TuneConfig) -> TrialScheduler:
     return HyperBandScheduler(
         time_attr="evaluation",
         metric=tune.metric,
-        mode="max" if tune.maximises else "min",
+        mode=tune.direction,
         max_t=scheduler.most_evaluations,
         reduction_factor=scheduler.reduction_factor,
     )
@@ -75,7 +75,7 @@ def _pbt(scheduler: PopulationBased, tune: TuneConfig) -> TrialScheduler:
     return PopulationBasedTraining(
         time_attr="evaluation",
         metric=tune.metric,
-        mode="max" if tune.maximises else "min",
+        mode=tune.direction,
         perturbation_interval=scheduler.interval,
         burn_in_period=scheduler.burn_in,
         quantile_fraction=scheduler.quantile,
@@ -102,7 +102,7 @@ def _pb2(scheduler: PopulationBasedBandits, tune: TuneConfig) -> TrialScheduler:
     return PB2(
         time_attr="evaluation",
         metric=tune.metric,
-        mode="max" if tune.maximises else "min",
+        mode=tune.direction,
         perturbation_interval=scheduler.interval,
         quantile_fraction=scheduler.quantile,
         hyperparam_bounds={key: [domain.low, domain.high] for key, domain in tune.space.items()},  # type: ignore[union-attr]

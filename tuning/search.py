@@ -102,7 +102,7 @@ def build_searcher(tune: TuneConfig, storage: BaseStorage, name: str, num_known:
     return OptunaSearch(
         distributions(tune.space),
         metric=tune.metric,
-        mode="max" if tune.maximises else "min",
+        mode=tune.direction,
         sampler=sampler,
         storage=storage,
         study_name=name,

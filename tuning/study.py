@@ -143,7 +143,7 @@ class Study:
         from trainers.fit import prepare_data
         from tuning.space import trial_config
 
-        if not any(key.startswith(("data.", "model.")) for key in self.settings.space):
+        if not self.settings.prepares_data:
             first = trial_config(self.config, {})
             beside = first.cluster.model_copy(update={"storage_path": self.storage.place()})
             prepare_data(RunDirectory.open(first.model_copy(update={"name": "data", "cluster": beside})), self._data())
@@ -211,7 +211,7 @@ class Study:
     def _concurrency(self) -> int:
         """Trials that the cluster holds at once. One CPU stays free where trials prepare data of their own."""
         cluster, (cpus, _) = self.config.cluster, resources()
-        prepares = any(key.startswith(("data.", "model.")) for key in self.settings.space)
+        prepares = self.settings.prepares_data
         fit = int((cpus - prepares) // (cluster.num_workers * cluster.cpus_per_worker))
         return max(1, min(fit, self.settings.max_concurrent or fit))
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import itertools
-import json
 from typing import Any
 
 from ray import tune
 
 from cluster.config import RunConfig
 from cluster.exceptions import MobulaError, RunConflict, mobula_cause
+from cluster.progress import lines
 from cluster.runs import Record, RunDirectory
 from cluster.storage import Storage
 from trainers.checkpoint import Checkpoints
@@ -24,10 +24,6 @@ from tuning.space import Values, trial_config, trial_name
 def described(values: Values, result: dict[str, Any] | None = None, **known: Any) -> dict[str, Any]:
     """What the record of a trial says: its values, its last scores, and what else there is to know."""
     return {"values": dict(values), "result": result, **known}
-
-
-def _lines(rows: list[dict[str, Any]]) -> str:
-    return "".join(json.dumps(row) + "\n" for row in rows)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,7 +101,7 @@ class Trial(tune.Trainable):
             self._inherit(self.run, prepared, parent)
         self.evaluations = came_from.evaluations if came_from else 0
         rows = self.gang.call("begin", Setup(self.run.config, self.run.storage.url, prepared.url, lease))
-        self.run.storage.write_text("metrics.jsonl", _lines(rows))
+        self.run.storage.write_text("metrics.jsonl", lines(rows))
         return self.run
 
     def _claim(self, known_name: str | None, parent: dict[str, Any] | None) -> tuple[RunDirectory, str | None]:
@@ -154,7 +150,7 @@ class Trial(tune.Trainable):
             cause = mobula_cause(error) or error
             self._end(Record("running", details=described(self.config)).failed(f"{type(cause).__name__}: {cause}"))
             raise cause from None
-        run.storage.append_text("metrics.jsonl", _lines(rows))
+        run.storage.append_text("metrics.jsonl", lines(rows))
         if is_over:
             known = described(self.config, result, member=self.trial_id)
             self._end(Record("running").finished(steps=result["step"], details=known))

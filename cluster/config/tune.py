@@ -286,6 +286,16 @@ class TuneConfig(Config):
         return self.scheduler.kind in ("pbt", "pb2")
 
     @property
+    def prepares_data(self) -> bool:
+        """Whether trials prepare data of their own, because settings of the space decide what is prepared."""
+        return any(key.startswith(("data.", "model.")) for key in self.space)
+
+    @property
+    def direction(self) -> Literal["min", "max"]:
+        """What is sought of the metric."""
+        return "max" if self.maximises else "min"
+
+    @property
     def maximises(self) -> bool:
         """Whether more of the metric is better."""
         return self.mode == "max" or (self.mode is None and "loss" not in self.metric)

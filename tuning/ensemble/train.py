@@ -20,6 +20,7 @@ from cluster.config.ensemble import Bagging, Boosting, Folds, Seeds, Snapshots
 from cluster.config.stages.select import BootstrapStage
 from cluster.config.stages.split import KFoldStage, WeightColumn, WeightsStage
 from cluster.exceptions import ConfigError, MobulaError
+from cluster.progress import lines as metric_lines
 from cluster.runs import Record, RunDirectory
 from trainers.evaluation.result import Prediction
 from tuning.ensemble.members import MEMBERS, Candidate, data_of, exported, found_members, has_model, opened, snapshots
@@ -242,7 +243,7 @@ def _train(gang: Any, run: RunDirectory, prepared_url: str) -> None:
         except Exception as error:
             run.write_record(Record("running").failed(f"{type(error).__name__}: {error}"))
             raise
-        run.storage.write_text("metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+        run.storage.write_text("metrics.jsonl", metric_lines(rows))
         scored = [row for row in rows if "eval_loss" in row]
         scores = {name: value for name, value in (scored[-1] if scored else {}).items() if name.startswith("eval_")}
         if not run.storage.exists("checkpoints"):
